@@ -25,6 +25,7 @@ check: setup-test ## Style, types, imports between rooms, file sizes, commands i
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy gateway graphs tools llm_server rlhf annotation compose/scripts tests
 	@$(PY) compose/scripts/check_imports.py
+	@$(PY) compose/scripts/env_example.py --check
 	@$(PY) compose/scripts/check_repository.py
 
 trial: setup ## Evaluate the whole chain and write tables: make trial DATA=DIR (default: the demo's own data)

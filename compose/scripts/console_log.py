@@ -1,5 +1,6 @@
 """What the set-up scripts say: one line a step, with the time it took (standard library only)."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -34,6 +35,7 @@ def run_logged(title: str, command: Sequence[str], log: Path, *, env: dict[str, 
         SystemExit: the command failed; the end of its log is printed.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
+    env = (env or dict(os.environ)) | {"NO_COLOR": "1"}
     with step(title), log.open("w") as sink:
         process = subprocess.Popen(command, stdout=sink, stderr=subprocess.STDOUT, env=env)
         watcher = threading.Thread(target=_watch, args=(process, log), daemon=True)
