@@ -1,0 +1,136 @@
+"""POST /v1/completions: text that goes on from a prompt, without a chat template."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+from fastapi import APIRouter, Depends, Request
+from starlette.responses import JSONResponse, Response
+
+from llm_server.api.auth import INFERENCE, require
+from llm_server.api.payloads import Head, Payload, usage_of
+from llm_server.api.prepare import Job, max_tokens, sampling
+from llm_server.api.schemas import CompletionRequest
+from llm_server.api.sse import SseResponse, unless_gone
+from llm_server.api.stream import Stream
+from llm_server.catalog import ChatModel
+from llm_server.engine.sequence import Delta, Failed, Finished, TokenScore, Usage
+from llm_server.errors import BadRequest
+
+router = APIRouter(dependencies=[Depends(require(INFERENCE))])
+DEFAULT_TOKENS = 16
+"""OpenAI's default of max_tokens for this route."""
+MAX_PROMPTS = 32
+
+
+@router.post("/v1/completions")
+async def complete(request: Request, body: CompletionRequest) -> Response:
+    """Choices of every prompt in turn, n each."""
+    model = request.app.state.catalog.chat(body.model)
+    jobs = await asyncio.to_thread(_jobs, model, body)
+    if not body.stream:
+        return await unless_gone(request, _whole(model, jobs, body))
+    return SseResponse(_chunks(model, jobs, body))
+
+
+def _jobs(model: ChatModel, body: CompletionRequest) -> list[Job]:
+    jobs = []
+    for prompt in _prompts(body.prompt):
+        vocabulary = model.engine.backend.vocabulary
+        tokens = (
+            vocabulary.tokenize(prompt, special=True, bos=True) if isinstance(prompt, str) else list(prompt)
+        )
+        if any(not 0 <= token < vocabulary.size for token in tokens):
+            raise BadRequest(f"A token id is outside 0..{vocabulary.size - 1}.", param="prompt")
+        limit = max_tokens(model, tokens, body.max_tokens or DEFAULT_TOKENS)
+        params = sampling(model, body, body.logprobs)
+        jobs.append(Job(model, tokens, params, limit, body.stops, lambda: None))
+    return jobs
+
+
+def _prompts(prompt: str | list[str] | list[int] | list[list[int]]) -> list[str | list[int]]:
+    if isinstance(prompt, str):
+        return [prompt]
+    if prompt and isinstance(prompt[0], int):
+        return [[token for token in prompt if isinstance(token, int)]]
+    many = [item for item in prompt if not isinstance(item, int)]
+    if not 1 <= len(many) <= MAX_PROMPTS:
+        raise BadRequest(f"Between 1 and {MAX_PROMPTS} prompts, please.", param="prompt")
+    return many
+
+
+async def _events(model: ChatModel, jobs: list[Job], n: int) -> AsyncIterator[tuple[int, Delta | Finished]]:
+    """Events of all choices; one prompt after the other is read, all are computed together."""
+    async with AsyncExitStack() as stack:
+        streams = [await stack.enter_async_context(Stream(model.engine, n, job.sequence)) for job in jobs]
+        for number, stream in enumerate(streams):
+            async for index, event in stream:
+                if isinstance(event, Failed):
+                    raise event.error
+                yield number * n + index, event
+
+
+async def _whole(model: ChatModel, jobs: list[Job], body: CompletionRequest) -> Response:
+    n = body.n or 1
+    texts = [_echoed(model, jobs[i // n], body) for i in range(len(jobs) * n)]
+    scores: list[list[TokenScore]] = [[] for _ in texts]
+    ends: list[Finished] = [Finished("", Usage(0, 0, 0))] * len(texts)
+    async for index, event in _events(model, jobs, n):
+        if isinstance(event, Delta):
+            texts[index] += event.text
+            scores[index].extend(event.scores)
+        else:
+            ends[index] = event
+    head = Head("cmpl", model.id, "text_completion")
+    choices = [_choice(i, texts[i], scores[i], ends[i].reason, body) for i in range(len(texts))]
+    return JSONResponse(head.payload(choices, _usage([end.usage for end in ends], n)))
+
+
+async def _chunks(model: ChatModel, jobs: list[Job], body: CompletionRequest) -> AsyncIterator[Payload]:
+    n = body.n or 1
+    head = Head("cmpl", model.id, "text_completion")
+    usages: list[Usage] = []
+    for i in range(len(jobs) * n if body.echo else 0):
+        yield head.payload([_choice(i, _echoed(model, jobs[i // n], body), [], None, body)])
+    async for index, event in _events(model, jobs, n):
+        if isinstance(event, Delta):
+            yield head.payload([_choice(index, event.text, list(event.scores), None, body)])
+        else:
+            usages.append(event.usage)
+            yield head.payload([_choice(index, "", [], event.reason, body)])
+    if body.include_usage:
+        yield head.payload([], _usage(usages, n))
+
+
+def _usage(usages: list[Usage], n: int) -> Payload:
+    """Every prompt counts once."""
+    total = usage_of(usages)
+    prompt = sum(usage.prompt for usage in usages[::n])
+    return {**total, "prompt_tokens": prompt, "total_tokens": prompt + total["completion_tokens"]}
+
+
+def _echoed(model: ChatModel, job: Job, body: CompletionRequest) -> str:
+    if not body.echo:
+        return ""
+    piece = model.engine.backend.vocabulary.piece
+    return b"".join(map(piece, job.tokens)).decode("utf-8", errors="replace")
+
+
+def _choice(
+    index: int, text: str, scores: list[TokenScore], reason: str | None, body: CompletionRequest
+) -> Payload:
+    logprobs = None if body.logprobs is None or not scores else _legacy_logprobs(scores)
+    return {"index": index, "text": text, "logprobs": logprobs, "finish_reason": reason}
+
+
+def _legacy_logprobs(scores: list[TokenScore]) -> Payload:
+    """The columns of the older format."""
+    tokens = [score.piece.decode("utf-8", errors="replace") for score in scores]
+    offsets = [sum(map(len, tokens[:i])) for i in range(len(tokens))]
+    top = [{piece.decode("utf-8", errors="replace"): p for _, piece, p in score.top} for score in scores]
+    return {
+        "tokens": tokens,
+        "token_logprobs": [score.logprob for score in scores],
+        "top_logprobs": top,
+        "text_offset": offsets,
+    }

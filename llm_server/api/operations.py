@@ -1,0 +1,47 @@
+"""What operators look at: health, metrics, slots."""
+
+from typing import Any
+
+from fastapi import APIRouter, Depends, Request
+from starlette.responses import JSONResponse, Response
+
+from llm_server.api.auth import ADMIN, INFERENCE, require
+from llm_server.catalog import Catalog, ChatModel
+
+router = APIRouter()
+PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
+
+
+@router.get("/health")
+async def health(request: Request) -> Response:
+    """200 when requests can be served; 503 while models load and while the server drains."""
+    status = request.app.state.status()
+    return JSONResponse({"status": status}, 200 if status == "ok" else 503)
+
+
+@router.get("/metrics", dependencies=[Depends(require(INFERENCE))])
+async def metrics(request: Request) -> Response:
+    """Prometheus text."""
+    return Response(request.app.state.metrics.text(), media_type=PROMETHEUS)
+
+
+@router.get("/admin/slots", dependencies=[Depends(require(ADMIN))])
+async def slots(request: Request) -> dict[str, Any]:
+    """Running, waiting and cached sequences of every engine."""
+    catalog: Catalog = request.app.state.catalog
+    return {entry.id: _slots(entry) for entry in catalog.all() if isinstance(entry, ChatModel)}
+
+
+def _slots(model: ChatModel) -> dict[str, Any]:
+    """A glance at counters that the engine's thread changes; good enough for people."""
+    scheduler, backend = model.engine.scheduler, model.engine.backend
+    return {
+        "running": len(scheduler.running),
+        "waiting": len(scheduler.waiting),
+        "limit": model.engine.limits.running,
+        "slots": backend.slots,
+        "context": backend.context,
+        "cached_prefixes": len(scheduler.cache),
+        "prefix_hits": scheduler.cache.hits,
+        "prefix_tokens_reused": scheduler.cache.reused_tokens,
+    }

@@ -1,0 +1,199 @@
+"""From a request to what the engine needs: prompt tokens, a guide, sampling parameters."""
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from llm_server.api.schemas import ChatRequest, Generation, Message, ResponseFormat
+from llm_server.catalog import ChatModel
+from llm_server.constraints.quotes import quotes_grammar
+from llm_server.constraints.tools import CallGrammar, Words, schema_grammar
+from llm_server.engine.grammar import FixedGuide, Grammar, Guide
+from llm_server.engine.sampling import SamplingParams
+from llm_server.engine.sequence import Event
+from llm_server.engine.sequence import Sequence as EngineSequence
+from llm_server.errors import BadRequest, ContextLengthExceeded
+from llm_server.tool_calls import ToolGuide
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Everything that n equal sequences of a request are made from."""
+
+    model: ChatModel
+    tokens: list[int]
+    params: SamplingParams
+    max_tokens: int
+    stops: tuple[str, ...]
+    make_guide: Callable[[], Guide | None]
+    visible: frozenset[int] = frozenset()
+    calls: bool = False
+    """Whether the output may hold tool calls."""
+
+    def sequence(self, index: int, sink: Callable[[Event], None]) -> EngineSequence:
+        """The sequence of choice `index`; its seed differs from the others'."""
+        seed = self.params.seed
+        params = self.params if seed is None or not index else replace(self.params, seed=seed + index)
+        return EngineSequence(
+            tokens=list(self.tokens),
+            params=params,
+            key=self.model.key,
+            sink=sink,
+            max_tokens=self.max_tokens,
+            guide=self.make_guide(),
+            stops=self.stops,
+            visible=self.visible,
+        )
+
+
+def chat_job(model: ChatModel, request: ChatRequest) -> Job:
+    """Render, tokenise, build grammars. Takes milliseconds: call it in a thread."""
+    messages = [_plain(message) for message in request.messages]
+    tools = [tool.model_dump(exclude_none=True) for tool in request.tools or ()]
+    tokens = model.template.tokens(messages, tools, **(request.chat_template_kwargs or {}))
+    limit = max_tokens(model, tokens, request.max_completion_tokens or request.max_tokens)
+    scores = (request.top_logprobs or 0) if request.logprobs else None
+    params = sampling(model, request, scores)
+    make_guide, calls = _guide(model, request, messages, [tool["function"] for tool in tools])
+    return Job(
+        model=model,
+        tokens=tokens,
+        params=params if calls else replace(params, logit_bias={**params.logit_bias, **_silenced(model)}),
+        max_tokens=limit,
+        stops=request.stops,
+        make_guide=make_guide,
+        visible=model.marks.visible if calls else frozenset(),
+        calls=calls,
+    )
+
+
+def _silenced(model: ChatModel) -> dict[int, float]:
+    """The opening mark of a call is never sampled where nobody would understand it."""
+    return dict.fromkeys(model.marks.exempt, -math.inf)
+
+
+def sampling(model: ChatModel, request: Generation, logprobs: int | None) -> SamplingParams:
+    """Sampling parameters with the model's default temperature."""
+    try:
+        bias = {int(token): value for token, value in (request.logit_bias or {}).items()}
+    except ValueError as error:
+        raise BadRequest("logit_bias has a key that is not a token id.", param="logit_bias") from error
+    temperature = model.temperature if request.temperature is None else request.temperature
+    return SamplingParams(
+        temperature=temperature,
+        top_p=1.0 if request.top_p is None else request.top_p,
+        top_k=request.top_k or 0,
+        min_p=request.min_p or 0.0,
+        presence_penalty=request.presence_penalty or 0.0,
+        frequency_penalty=request.frequency_penalty or 0.0,
+        repetition_penalty=1.0 if request.repetition_penalty is None else request.repetition_penalty,
+        seed=request.seed,
+        logit_bias=bias,
+        logprobs=logprobs,
+    )
+
+
+def max_tokens(model: ChatModel, tokens: Sequence[int], wanted: int | None) -> int:
+    """Tokens that may be generated; ContextLengthExceeded when the prompt leaves no room for one."""
+    context = model.engine.backend.context
+    if not tokens:
+        raise BadRequest("The prompt is empty.", param="messages")
+    if len(tokens) >= context:
+        raise ContextLengthExceeded(len(tokens), context)
+    room = context - len(tokens)
+    return room if not wanted else min(wanted, room)
+
+
+def _plain(message: Message) -> dict[str, Any]:
+    """A message as chat templates expect it: text content, arguments as objects."""
+    role = "system" if message.role == "developer" else "tool" if message.role == "function" else message.role
+    out: dict[str, Any] = {"role": role, "content": _text(message.content)}
+    if message.tool_calls:
+        out["tool_calls"] = [_call(call) for call in message.tool_calls]
+    if message.tool_call_id:
+        out["tool_call_id"] = message.tool_call_id
+    if message.name:
+        out["name"] = message.name
+    return out
+
+
+def _text(content: str | list[dict[str, Any]] | None) -> str:
+    if content is None or isinstance(content, str):
+        return content or ""
+    other = next(
+        (part.get("type") for part in content if part.get("type") not in {"text", "input_text", "refusal"}),
+        None,
+    )
+    if other is not None:
+        raise BadRequest(
+            f"This model reads text only, not {other!r}.", param="messages", code="unsupported_content"
+        )
+    return "".join(str(part.get("text") or "") for part in content)
+
+
+def _call(call: dict[str, Any]) -> dict[str, Any]:
+    function = call.get("function") or {}
+    arguments = function.get("arguments") or "{}"
+    if isinstance(arguments, str):
+        try:
+            arguments = json.loads(arguments)
+        except ValueError:
+            arguments = {"input": arguments}
+    inner = {"name": str(function.get("name", "")), "arguments": arguments}
+    return {"type": "function", "id": call.get("id"), "function": inner}
+
+
+def _guide(
+    model: ChatModel, request: ChatRequest, messages: list[dict[str, Any]], functions: list[dict[str, Any]]
+) -> tuple[Callable[[], Guide | None], bool]:
+    """What steers the output, and whether calls may come."""
+    text = _text_grammar(request, messages)
+    choice = request.tool_choice or "auto"
+    if not functions or choice == "none":
+        if functions == [] and choice not in {"none", "auto"}:
+            raise BadRequest("tool_choice needs tools.", param="tool_choice")
+        return (lambda: None if text is None else FixedGuide(text)), False
+    offered = _offered(functions, choice)
+    users = tuple(message["content"] for message in messages if message["role"] == "user")
+    calls = CallGrammar(offered, Words(users, model.free_literals))
+    forced, parallel = (
+        choice != "auto",
+        request.parallel_tool_calls is not False and not isinstance(choice, dict),
+    )
+    return (lambda: ToolGuide(model.marks, calls, forced=forced, parallel=parallel, text=text)), True
+
+
+def _offered(functions: list[dict[str, Any]], choice: str | dict[str, Any]) -> list[dict[str, Any]]:
+    """All functions, or the one that is named."""
+    if not isinstance(choice, dict):
+        return functions
+    if choice.get("type") == "allowed_tools":
+        named = [
+            t.get("function", t).get("name") for t in choice.get("allowed_tools", choice).get("tools", ())
+        ]
+    else:
+        named = [(choice.get("function") or choice).get("name")]
+    offered = [function for function in functions if function["name"] in named]
+    if not offered:
+        raise BadRequest(f"tool_choice names {named}, which is not among the tools.", param="tool_choice")
+    return offered
+
+
+def _text_grammar(request: ChatRequest, messages: list[dict[str, Any]]) -> Grammar | None:
+    """Grammar of the text: a response format, or grounded quotations."""
+    wanted = request.response_format
+    if wanted is not None and wanted.type != "text":
+        return schema_grammar(_schema(wanted))
+    if request.grounding == "quotes":
+        return quotes_grammar([message["content"] for message in messages if message["role"] == "tool"])
+    return None
+
+
+def _schema(wanted: ResponseFormat) -> dict[str, Any]:
+    if wanted.type == "json_object":
+        return {"type": "object"}
+    if wanted.json_schema is None or wanted.json_schema.schema_ is None:
+        raise BadRequest("response_format json_schema needs json_schema.schema.", param="response_format")
+    return wanted.json_schema.schema_

@@ -1,0 +1,139 @@
+"""What clients send. Fields that are not listed are accepted and ignored, as OpenAI does."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Body(BaseModel):
+    """A request body."""
+
+    model_config = ConfigDict(extra="allow", use_attribute_docstrings=True, protected_namespaces=())
+
+
+class StreamOptions(Body):
+    """What a stream carries."""
+
+    include_usage: bool = False
+    """A last chunk with `usage` and no choices."""
+
+
+class Generation(Body):
+    """Fields that chat and completions share."""
+
+    model: str
+    """Id of a model of /v1/models."""
+    max_tokens: int | None = Field(default=None, ge=0)
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    top_k: int | None = Field(default=None, ge=0)
+    min_p: float | None = Field(default=None, ge=0, le=1)
+    presence_penalty: float | None = Field(default=None, ge=-2, le=2)
+    frequency_penalty: float | None = Field(default=None, ge=-2, le=2)
+    repetition_penalty: float | None = Field(default=None, gt=0, le=2)
+    logit_bias: dict[str, Annotated[float, Field(ge=-100, le=100)]] | None = None
+    """Token id (as a string) to a number added to its logit."""
+    seed: int | None = None
+    stop: str | list[str] | None = None
+    n: int | None = Field(default=None, ge=1, le=16)
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """Stop strings as a tuple."""
+        return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
+
+    @property
+    def include_usage(self) -> bool:
+        """Whether a stream ends with usage."""
+        return bool(self.stream_options and self.stream_options.include_usage)
+
+
+class Message(Body):
+    """One message; which fields matter depends on the role."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    content: str | list[dict[str, Any]] | None = None
+    name: str | None = None
+    tool_calls: list[dict[str, Any]] | None = None
+    tool_call_id: str | None = None
+
+
+class Function(Body):
+    """A function that the model may call."""
+
+    name: str = Field(pattern=r"^[a-zA-Z0-9_.-]{1,128}$")
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    """JSON schema of the arguments."""
+
+
+class Tool(Body):
+    """A tool; functions are the only kind."""
+
+    type: Literal["function"] = "function"
+    function: Function
+
+
+class JsonSchema(Body):
+    """A named schema."""
+
+    name: str | None = None
+    schema_: dict[str, Any] | None = Field(default=None, alias="schema")
+
+
+class ResponseFormat(Body):
+    """How the answer is written."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: JsonSchema | None = None
+
+
+class ChatRequest(Generation):
+    """POST /v1/chat/completions."""
+
+    messages: list[Message] = Field(min_length=1)
+    max_completion_tokens: int | None = Field(default=None, ge=0)
+    """The newer name of max_tokens."""
+    tools: list[Tool] | None = None
+    tool_choice: Literal["none", "auto", "required"] | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
+    response_format: ResponseFormat | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = Field(default=None, ge=0, le=20)
+    grounding: Literal["quotes"] | None = None
+    """Extension: text in double quotes is a whole sentence of a tool message, followed by its passage's
+    number.
+    """
+    chat_template_kwargs: dict[str, Any] | None = None
+    """Extension (vLLM's name): further variables of the chat template."""
+
+
+class CompletionRequest(Generation):
+    """POST /v1/completions."""
+
+    prompt: str | list[str] | list[int] | list[list[int]]
+    echo: bool | None = None
+    logprobs: int | None = Field(default=None, ge=0, le=20)
+
+
+class EmbeddingRequest(Body):
+    """POST /v1/embeddings."""
+
+    model: str
+    input: str | list[str] | list[int] | list[list[int]]
+    encoding_format: Literal["float", "base64"] = "float"
+    dimensions: int | None = Field(default=None, ge=1)
+
+
+class TokenizeRequest(Body):
+    """POST /v1/tokenize."""
+
+    model: str | None = None
+    content: str | None = None
+    prompt: str | None = None
+    """vLLM's name of content."""
+    add_special: bool = False
+    parse_special: bool = True
+    with_pieces: bool = False

@@ -1,0 +1,47 @@
+"""From the engine's thread to the event loop: the events of a request's sequences."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from types import TracebackType
+
+from llm_server.engine.engine import Engine
+from llm_server.engine.sequence import Delta, Event, Sequence
+
+MakeSequence = Callable[[int, Callable[[Event], None]], Sequence]
+"""Index of a choice and its sink to a sequence."""
+
+
+class Stream:
+    """Events of n sequences in order of arrival. Leaving the context cancels what is not through."""
+
+    def __init__(self, engine: Engine, count: int, make: MakeSequence) -> None:
+        self._engine = engine
+        self._loop = asyncio.get_running_loop()
+        self._events: asyncio.Queue[tuple[int, Event]] = asyncio.Queue()
+        self._open = set(range(count))
+        self.sequences = [make(i, self._sink(i)) for i in range(count)]
+
+    async def __aenter__(self) -> "Stream":
+        self._engine.submit(self.sequences)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for index in self._open:
+            self._engine.cancel(self.sequences[index])
+
+    async def __aiter__(self) -> AsyncIterator[tuple[int, Event]]:
+        while self._open:
+            index, event = await self._events.get()
+            if not isinstance(event, Delta):
+                self._open.discard(index)
+            yield index, event
+
+    def _sink(self, index: int) -> Callable[[Event], None]:
+        def put(event: Event) -> None:
+            # A closed loop means that the server is gone, and so is the reader.
+            if not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(self._events.put_nowait, (index, event))
+
+        return put

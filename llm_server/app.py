@@ -1,0 +1,66 @@
+"""The application: `create_app(settings)` is where everything is wired."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from llm_server.api import chat, completions, embeddings, errors, models, operations
+from llm_server.api.auth import Keys
+from llm_server.api.middleware import RequestId
+from llm_server.catalog import Catalog
+from llm_server.load import load_catalog
+from llm_server.metrics import Metrics
+from llm_server.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+class Status:
+    """`loading`, `ok`, `draining` or `failed`."""
+
+    def __init__(self) -> None:
+        self.now = "loading"
+        self.error: Exception | None = None
+
+    def __call__(self) -> str:
+        return self.now
+
+
+def create_app(
+    settings: Settings,
+    *,
+    progress: Callable[[str], None] = log.info,
+    on_failure: Callable[[Exception], None] | None = None,
+) -> FastAPI:
+    """The server. Models load in the background: /health tells when they are there, `on_failure` when they
+    never will.
+    """
+    catalog, metrics, status = Catalog(), Metrics(), Status()
+
+    async def load() -> None:
+        try:
+            await asyncio.to_thread(load_catalog, settings, catalog, metrics, progress)
+            status.now = "ok"
+        except Exception as error:
+            log.exception("loading failed") if on_failure is None else on_failure(error)
+            status.now, status.error = "failed", error
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        loading = asyncio.ensure_future(load())
+        yield
+        status.now = "draining"
+        await loading
+        await asyncio.to_thread(catalog.close)
+
+    app = FastAPI(title="Loopyard llm_server", lifespan=lifespan, docs_url="/docs", redoc_url=None)
+    app.state.catalog, app.state.metrics, app.state.status = catalog, metrics, status
+    app.state.keys = Keys(settings)
+    app.add_middleware(RequestId, metrics=metrics)
+    errors.install(app)
+    for room in (chat, completions, embeddings, models, operations):
+        app.include_router(room.router)
+    return app

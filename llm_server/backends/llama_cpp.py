@@ -1,0 +1,225 @@
+"""GGUF models on llama.cpp, through llama-cpp-python's low-level binding.
+
+One `llama_context` with a unified KV cache holds every sequence: sequence ids are the engine's slots,
+sharing a prefix adds an id to its cells and copies nothing.
+"""
+
+import ctypes
+import hashlib
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import llama_cpp.llama_cpp as llama
+import numpy as np
+import psutil
+from numpy.typing import NDArray
+
+from llm_server.backends.llama_sampler import LlamaSampler
+from llm_server.backends.llama_vocabulary import LlamaVocabulary
+from llm_server.engine.backend import Chunk
+from llm_server.engine.sampling import SamplingParams
+from llm_server.errors import CacheExhausted, EngineFailure, PreparationFailed
+
+log = logging.getLogger(__name__)
+native_log = logging.getLogger("llama.cpp")
+
+LEVELS = {1: logging.DEBUG, 2: logging.INFO, 3: logging.WARNING, 4: logging.ERROR}
+PREFIXES_PER_SEQUENCE = 3
+"""Slots for each running sequence: one to run in, the others for finished ones."""
+MAX_SEQUENCES = 256
+MEMORY_SHARE = 0.25
+"""Part of the free memory that the KV cache takes unless it is told."""
+
+
+@llama.llama_log_callback  # type: ignore[untyped-decorator]  # a ctypes function type
+def _log(level: int, text: bytes, user_data: ctypes.c_void_p) -> None:
+    message = text.decode("utf-8", errors="replace").rstrip()
+    if message.strip("."):
+        native_log.log(LEVELS.get(level, logging.DEBUG) - 10, message)
+
+
+def start_llama() -> None:
+    """Send llama.cpp's own log to `logging`, one level lower (it is talkative), and set it up. Idempotent."""
+    llama.llama_log_set(_log, ctypes.c_void_p(0))
+    llama.llama_backend_init()
+
+
+def load_model(path: Path) -> llama.llama_model_p:
+    """Map a GGUF file. PreparationFailed when llama.cpp does not take it."""
+    start_llama()
+    params = llama.llama_model_default_params()
+    # Repacked weights (AMX) crash llama_decode from about 8 tokens a batch on (ggml-org/llama.cpp#20824).
+    params.use_extra_bufts = False
+    model = llama.llama_model_load_from_file(os.fsencode(path), params)
+    if not model:
+        raise PreparationFailed(f"{path} is not a GGUF file that this llama.cpp can load.")
+    return cast(llama.llama_model_p, model)
+
+
+def file_digest(path: Path) -> bytes:
+    """Hash of a file's size and its two ends; cheap for many gigabytes, and a GGUF header names every
+    tensor.
+    """
+    size, part = path.stat().st_size, 1 << 20
+    with path.open("rb") as file:
+        head = file.read(part)
+        file.seek(max(0, size - part))
+        return hashlib.blake2b(b"%d" % size + head + file.read(), digest_size=16).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class LlamaOptions:
+    """Sizes of a context."""
+
+    context: int | None = None
+    """Tokens of one sequence; None takes the length that the model was trained with."""
+    running: int = 8
+    cache_tokens: int | None = None
+    """Cells of the KV cache; None takes what `running` full contexts need, within a quarter of the free
+    memory.
+    """
+    batch: int = 512
+    threads: int | None = None
+    float32_cache: bool = False
+    """Exact keys and values, for tests of parity."""
+
+
+class LlamaBackend:
+    """A model with one context."""
+
+    def __init__(self, path: Path, options: LlamaOptions | None = None) -> None:
+        options = options or LlamaOptions()
+        self._model = load_model(path)
+        self._vocabulary = LlamaVocabulary(self._model)
+        self._digest = file_digest(path)
+        cells, self._context_length = self._sizes(options)
+        self._slots = min(MAX_SEQUENCES, options.running * PREFIXES_PER_SEQUENCE)
+        self._batch_size = min(options.batch, cells)
+        self._context = self._open(options, cells)
+        self._memory = llama.llama_get_memory(self._context)
+        self._batch = llama.llama_batch_init(self._batch_size, 0, 1)
+        self._vocab = llama.llama_model_get_vocab(self._model)
+        self._end = self._any_end()
+        steering = {*self._vocabulary.specials.values(), *self._vocabulary.control}
+        self._unsayable = frozenset(token for token in steering if not self._vocabulary.is_end(token))
+
+    @property
+    def digest(self) -> bytes:
+        """Hash of the file."""
+        return self._digest
+
+    @property
+    def vocabulary(self) -> LlamaVocabulary:
+        """The tokenizer."""
+        return self._vocabulary
+
+    @property
+    def context(self) -> int:
+        """Tokens of one sequence."""
+        return self._context_length
+
+    @property
+    def slots(self) -> int:
+        """Sequence ids."""
+        return self._slots
+
+    @property
+    def batch(self) -> int:
+        """Tokens of one decode."""
+        return self._batch_size
+
+    def decode(self, chunks: Sequence[Chunk]) -> list[int]:
+        """Fill the batch and run it."""
+        rows = self._fill(chunks)
+        status = llama.llama_decode(self._context, self._batch)
+        if status == 1:
+            raise CacheExhausted("The KV cache has no room for this batch.")
+        if status != 0:
+            raise EngineFailure(f"llama_decode returned {status}.")
+        return rows
+
+    def logits(self, row: int) -> NDArray[np.float32]:
+        """A view of an output's scores."""
+        pointer = llama.llama_get_logits_ith(self._context, row)
+        return np.ctypeslib.as_array(pointer, shape=(self._vocabulary.size,))
+
+    def sampler(self, params: SamplingParams) -> LlamaSampler:
+        """A chain of C samplers."""
+        return LlamaSampler(self._context, self._vocabulary, self._end, self._unsayable, params)
+
+    def share(self, source: int, target: int, length: int) -> None:
+        """Add `target` to the cells of `source`."""
+        llama.llama_memory_seq_cp(self._memory, source, target, 0, length)
+
+    def trim(self, slot: int, length: int) -> None:
+        """Drop cells from position `length` on."""
+        llama.llama_memory_seq_rm(self._memory, slot, length, -1)
+
+    def close(self) -> None:
+        """Free context and model; nothing may be called afterwards."""
+        llama.llama_batch_free(self._batch)
+        llama.llama_free(self._context)
+        llama.llama_model_free(self._model)
+
+    def _fill(self, chunks: Sequence[Chunk]) -> list[int]:
+        batch, rows, n = self._batch, [], 0
+        for chunk in chunks:
+            for offset, token in enumerate(chunk.tokens):
+                batch.token[n] = token
+                batch.pos[n] = chunk.start + offset
+                batch.n_seq_id[n] = 1
+                batch.seq_id[n][0] = chunk.slot
+                batch.logits[n] = 0
+                n += 1
+            batch.logits[n - 1] = chunk.wanted
+            rows.append(n - 1 if chunk.wanted else -1)
+        batch.n_tokens = n
+        return rows
+
+    def _sizes(self, options: LlamaOptions) -> tuple[int, int]:
+        """Cells of the cache and tokens of one sequence."""
+        wanted = options.context or int(llama.llama_model_n_ctx_train(self._model))
+        if options.cache_tokens is not None:
+            return options.cache_tokens, min(wanted, options.cache_tokens)
+        affordable = int(psutil.virtual_memory().available * MEMORY_SHARE / self._cell_bytes(options))
+        cells = min(options.running * wanted, max(affordable, 2048))
+        if cells < wanted:
+            log.warning("the context is cut to fit the memory", extra={"wanted": wanted, "context": cells})
+        return cells, min(wanted, cells)
+
+    def _cell_bytes(self, options: LlamaOptions) -> int:
+        """Bytes of keys and values of one token, estimated from the model's sizes."""
+        model = self._model
+        heads = max(1, llama.llama_model_n_head(model))
+        width = max(128, llama.llama_model_n_embd(model) // heads)
+        values = 2 * llama.llama_model_n_layer(model) * max(1, llama.llama_model_n_head_kv(model)) * width
+        return int(values * (4 if options.float32_cache else 2))
+
+    def _open(self, options: LlamaOptions, cells: int) -> llama.llama_context_p:
+        params = llama.llama_context_default_params()
+        params.n_ctx = cells
+        params.n_batch = params.n_ubatch = self._batch_size
+        params.n_seq_max = self._slots
+        params.n_threads = params.n_threads_batch = options.threads or os.cpu_count() or 1
+        params.kv_unified = True
+        params.no_perf = True
+        if options.float32_cache:
+            params.type_k = params.type_v = 0  # GGML_TYPE_F32
+            params.flash_attn_type = 0
+        context = llama.llama_init_from_model(self._model, params)
+        if not context:
+            raise PreparationFailed(
+                f"No memory for a KV cache of {cells} tokens. Set LLM_CACHE_TOKENS lower."
+            )
+        return cast(llama.llama_context_p, context)
+
+    def _any_end(self) -> int:
+        """A token that ends a generation, to ask grammars with."""
+        for token in (llama.llama_vocab_eot(self._vocab), llama.llama_vocab_eos(self._vocab)):
+            if token >= 0:
+                return int(token)
+        return next((i for i in range(self._vocabulary.size) if self._vocabulary.is_end(i)), 0)

@@ -1,0 +1,85 @@
+"""The commands of the room."""
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+
+from llm_server.convert.converter import fetch_converter
+from llm_server.convert.prepare import prepare_chat, prepare_embedder
+from llm_server.errors import LlmServerError
+from llm_server.settings import Settings, load_settings
+
+app = typer.Typer(
+    help="Serve language models over the OpenAI API. Settings: the environment (LLM_...), then options.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+console = Console(stderr=True)
+Model = Annotated[
+    str | None, typer.Option(help="`starter`, a .gguf file, a transformers folder, or a hub name.")
+]
+Data = Annotated[Path | None, typer.Option(help="Folder for prepared models (LLM_DATA).")]
+
+
+def _settings(**overrides: object) -> Settings:
+    try:
+        return load_settings(**overrides)
+    except (ValidationError, ValueError) as error:
+        console.print(f"[red]Settings:[/] {error}")
+        raise typer.Exit(2) from error
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on (LLM_HOST).")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on (LLM_PORT).")] = None,
+    model: Model = None,
+    data: Data = None,
+    backend: Annotated[str | None, typer.Option(help="llama_cpp or echo (LLM_BACKEND).")] = None,
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+) -> None:
+    """Serve until SIGTERM or Ctrl-C; requests that run are finished first."""
+    logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    settings = _settings(host=host, port=port, model=model, data=data, backend=backend)
+    from llm_server.serve import run
+
+    sys.exit(run(settings))
+
+
+@app.command()
+def prepare(
+    model: Model = None,
+    data: Data = None,
+    quantisation: Annotated[str | None, typer.Option(help="f16, q8_0 or q4_k_m (LLM_QUANTISATION).")] = None,
+    converter: Annotated[
+        bool, typer.Option("--converter", help="Only fetch llama.cpp's converter scripts.")
+    ] = False,
+    archive: Annotated[
+        Path | None, typer.Option(help="Take them out of this llama-cpp-python source archive.")
+    ] = None,
+) -> None:
+    """Make the files that `serve` loads, so that it starts at once. Does nothing where they are there
+    already.
+    """
+    settings = _settings(model=model, data=data, quantisation=quantisation)
+    try:
+        with console.status("Fetching llama.cpp's converter") as status:
+            folder = fetch_converter(archive)
+            console.print(f"Converter: {folder}")
+            if converter:
+                return
+            tell = status.update
+            for prepared in (
+                prepare_chat(settings.model, settings.data, settings.quantisation, tell),
+                prepare_embedder(settings.data, tell),
+            ):
+                console.print(f"{prepared.id}: {prepared.path}")
+    except LlmServerError as error:
+        console.print(f"[red]{error.message}[/]")
+        raise typer.Exit(1) from error

@@ -1,0 +1,119 @@
+"""The tables that a SELECT may use, and what a statement has said about them so far."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+MAX_COLUMNS = 150
+"""Beyond this a grammar costs more than it helps."""
+_PLAIN = re.compile(r"[A-Za-z_]\w*")
+_STRING = re.compile(r"'(?:[^']|'')*'")
+
+
+def identifier(name: str) -> str:
+    """A name as it stands in a statement inside a JSON string; quoted where SQL needs that."""
+    return (
+        name
+        if _PLAIN.fullmatch(name)
+        else json.dumps('"' + name.replace('"', '""') + '"', ensure_ascii=False)[1:-1]
+    )
+
+
+@dataclass(frozen=True)
+class SqlSchema:
+    """`tables`: columns by table. `links`: foreign keys as ((table, column), (table, column))."""
+
+    tables: Mapping[str, tuple[str, ...]]
+    links: tuple[tuple[tuple[str, str], tuple[str, str]], ...]
+
+    @classmethod
+    def of(cls, value: Any) -> "SqlSchema | None":
+        """From the `x-sql` extension; None where it is malformed, empty or too large."""
+        if not isinstance(value, Mapping) or not isinstance(value.get("tables"), Mapping):
+            return None
+        tables = {str(t): tuple(map(str, columns)) for t, columns in value["tables"].items() if columns}
+        if not tables or sum(map(len, tables.values())) > MAX_COLUMNS:
+            return None
+        links = []
+        for left, right in value.get("foreign_keys") or ():
+            a, b = (tuple(str(end).rsplit(".", 1)) for end in (left, right))
+            if len(a) == len(b) == 2 and a[0] in tables and b[0] in tables:
+                links.append(((a[0], a[1]), (b[0], b[1])))
+        return cls(tables, tuple(links))
+
+    def joins(self, known: Iterable[str]) -> dict[str, list[str]]:
+        """Conditions that join a table that is not known yet, by table, in both orders."""
+        scope = set(known)
+        out: dict[str, list[str]] = {}
+        for one, other in self.links:
+            for new, old in ((one, other), (other, one)):
+                if new[0] not in scope and old[0] in scope:
+                    a, b = qualified(*new), qualified(*old)
+                    out.setdefault(new[0], []).extend([f"{a} = {b}", f"{b} = {a}"])
+        return out
+
+    def reachable(self, start: str) -> set[str]:
+        """Tables that joins lead to, the start included."""
+        found = {start}
+        while more := set(self.joins(found)) - found:
+            found |= more
+        return found
+
+    @cached_property
+    def _names(self) -> dict[str, str]:
+        return {identifier(table): table for table in sorted(self.tables, key=len, reverse=True)}
+
+    @cached_property
+    def pattern(self) -> re.Pattern[str]:
+        """The tables of FROM up to the last complete one; something must follow it."""
+        table = "(?:" + "|".join(map(re.escape, self._names)) + ")"
+        pair = r"[^\s,()']+ = [^\s,()']+"
+        join = rf" (?:(?:INNER|LEFT) )?JOIN {table} ON {pair}(?=[\s)])"
+        return re.compile(rf" (?P<table>{table})(?=[\s)])(?P<joins>(?:{join})*)")
+
+    def joined(self, joins: str) -> list[str]:
+        """Tables of complete joins, in order."""
+        found = re.findall("JOIN (" + "|".join(map(re.escape, self._names)) + ") ON ", joins)
+        return [self._names[name] for name in found]
+
+    def table(self, name: str) -> str:
+        """The table that an identifier means."""
+        return self._names[name]
+
+    def used(self, select_list: str) -> tuple[set[str], set[str]]:
+        """(tables of qualified columns, plain columns) of a select list."""
+        text = re.sub(r" AS \w+", "", _STRING.sub("''", select_list))
+        tables = {self._names[m] for m in self._names if re.search(rf"(?<![\w.]){re.escape(m)}\.", text)}
+        names = {column for columns in self.tables.values() for column in columns}
+        plain = {c for c in names if re.search(rf"(?<![\w.]){re.escape(identifier(c))}(?![\w.(])", text)}
+        return tables, plain
+
+    def starts(self, tables: set[str], plain: set[str]) -> list[str]:
+        """Tables that FROM may name after such a select list; all of them when nothing fits."""
+        if plain:
+            fit = [t for t, columns in self.tables.items() if plain <= set(columns) and tables <= {t}]
+        else:
+            fit = [t for t in self.tables if tables <= self.reachable(t)]
+        return fit or list(self.tables)
+
+
+def qualified(table: str, column: str) -> str:
+    """`Table.Column`."""
+    return f"{identifier(table)}.{identifier(column)}"
+
+
+def aliases(select_list: str) -> list[str]:
+    """Names that the select list gives to its columns."""
+    return re.findall(r" AS (\w+)", select_list)
+
+
+def select_head(text: str) -> str | None:
+    """A statement up to the FROM that ends its select list; None before that."""
+    for match in re.finditer(r" FROM(?= |$)", text):
+        head = text[: match.end()]
+        if head.startswith("SELECT ") and head.count("(") == head.count(")"):
+            return head
+    return None

@@ -1,0 +1,31 @@
+"""Models from the Hugging Face hub, by name."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from llm_server.errors import PreparationFailed
+
+FILES = ["*.safetensors", "*.json", "*.jinja", "*.model", "vocab.txt", "merges.txt"]
+
+
+def download(name: str, folder: Path, progress: Callable[[str], None]) -> Path:
+    """`owner/name` as a folder, or `owner/name:file.gguf` as one file. PreparationFailed where it cannot
+    be had.
+    """
+    repository, _, file = name.partition(":")
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
+        raise PreparationFailed(
+            f"{name!r} is neither `starter`, nor a file or folder here, nor a hub name like Qwen/Qwen3-0.6B."
+        )
+    # Imported here: it takes a second that only a download is worth.
+    from huggingface_hub import hf_hub_download, snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    progress(f"Downloading {name}")
+    try:
+        if file:
+            return Path(hf_hub_download(repository, file, cache_dir=folder))
+        return Path(snapshot_download(repository, allow_patterns=FILES, cache_dir=folder))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise PreparationFailed(f"{name} could not be downloaded: {str(error).splitlines()[0]}") from error

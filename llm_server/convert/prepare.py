@@ -1,0 +1,92 @@
+"""From a setting to a file that the engine can load: found, downloaded, converted, whichever it takes."""
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from llm_server.convert.converter import converter_folder
+from llm_server.convert.files import content_hash, publish
+from llm_server.convert.gguf import convert_folder
+from llm_server.convert.hub import download
+from llm_server.convert.minilm import MODEL_ID as MINILM_ID
+from llm_server.convert.minilm import minilm_folder
+from llm_server.errors import PreparationFailed
+from llm_server.settings import STARTER
+
+log = logging.getLogger(__name__)
+
+STARTER_FOLDER = Path(__file__).resolve().parents[2] / "rlhf" / "starter" / "model"
+STARTER_ID = "loopyard-starter"
+INPUTS = ("*.safetensors", "*.json", "*.jinja", "vocab.txt", "*.model", "merges.txt")
+QWEN2_SPLIT = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+Progress = Callable[[str], None]
+"""Told what begins, in words for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A model that can be loaded."""
+
+    id: str
+    path: Path
+    tokenizer: Path | None = None
+    """tokenizer.json, where the model's own is used."""
+
+
+def prepare_chat(model: str, data: Path, quantisation: str, progress: Progress = log.info) -> Prepared:
+    """The chat model of setting `model`. PreparationFailed says what is missing."""
+    if model == STARTER:
+        if not (STARTER_FOLDER / "config.json").is_file():
+            raise PreparationFailed(
+                f"The starter model is not at {STARTER_FOLDER}. Set LLM_MODEL to another model."
+            )
+        return _from_folder(STARTER_FOLDER, STARTER_ID, data, quantisation, progress)
+    path = Path(model).expanduser()
+    if path.is_file():
+        return Prepared(path.stem.lower(), path)
+    if path.is_dir():
+        return _from_folder(path, path.resolve().name.lower(), data, quantisation, progress)
+    if path.suffix == ".gguf" or path.is_absolute() or model.startswith("."):
+        raise PreparationFailed(f"There is no model at {path}.")
+    found = download(model, data / "hub", progress)
+    if found.is_file():
+        return Prepared(model, found)
+    return _from_folder(found, model, data, quantisation, progress)
+
+
+def prepare_embedder(data: Path, progress: Progress = log.info) -> Prepared:
+    """The embedded embedding model, as f16."""
+    folder = minilm_folder()
+    prepared = _from_folder(folder, MINILM_ID, data, "f16", progress)
+    return Prepared(MINILM_ID, prepared.path, folder / "tokenizer.json")
+
+
+def _from_folder(
+    folder: Path, name: str, data: Path, kind: str, progress: Progress
+) -> Prepared:
+    """The GGUF of a transformers folder, made unless one of the same content is there."""
+    if not (folder / "config.json").is_file():
+        raise PreparationFailed(f"{folder} has no config.json: it is not a transformers model.")
+    inputs = {path for pattern in INPUTS for path in folder.glob(pattern)}
+    pre = "qwen2" if _splits_like_qwen2(folder) else "auto"
+    digest = content_hash(inputs, kind, pre, converter_folder().name)
+    target = data / f"{name.replace('/', '--')}-{kind}-{digest}.gguf"
+    if not target.is_file():
+        progress(f"Converting {name} to {target.name}")
+        publish(target, lambda part: convert_folder(folder, part, kind, pre_tokenizer=pre))
+    return Prepared(name, target)
+
+
+def _splits_like_qwen2(folder: Path) -> bool:
+    """Whether the tokenizer cuts text as Qwen2's does, whatever it learnt: llama.cpp knows it by that name."""
+    file = folder / "tokenizer.json"
+    if not file.is_file():
+        return False
+    first = json.loads(file.read_text()).get("pre_tokenizer") or {}
+    steps = first.get("pretokenizers", [first])
+    return any(step.get("pattern", {}).get("Regex") == QWEN2_SPLIT for step in steps)

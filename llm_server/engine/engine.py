@@ -1,0 +1,326 @@
+"""One thread that steps: schedule, run, postprocess. Everything else talks to it through an inbox.
+
+The event loop never waits for it: `submit` and `cancel` put a note into the inbox and return, results come
+through the sequence's sink.
+"""
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from llm_server.engine.backend import Backend, Chunk
+from llm_server.engine.grammar import Directive
+from llm_server.engine.prefix_cache import PrefixCache
+from llm_server.engine.scheduler import Plan, Scheduler, Work
+from llm_server.engine.sequence import Delta, Event, Failed, Finished, Sequence, TokenScore
+from llm_server.errors import CacheExhausted, EngineFailure, LlmServerError, QueueFull, ShuttingDown
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Sizes of an engine."""
+
+    running: int = 8
+    """Sequences that decode together."""
+    queue: int = 64
+    """Sequences that may wait."""
+    step_tokens: int = 512
+    """Tokens a step."""
+
+
+class Observer:
+    """What the engine tells about itself; metrics override it. Called in the engine's thread."""
+
+    def step(self, scheduler: Scheduler) -> None:
+        """After every step."""
+
+    def token(self, sequence: Sequence, now: float) -> None:
+        """After every token."""
+
+    def finished(self, sequence: Sequence, reason: str) -> None:
+        """When a sequence ends; `reason` is `error` where it failed."""
+
+
+class Engine:
+    """Runs sequences on a backend, many at a time."""
+
+    def __init__(
+        self, backend: Backend, limits: Limits | None = None, observer: Observer | None = None
+    ) -> None:
+        limits = limits or Limits()
+        self.backend = backend
+        self.limits = limits
+        self._observer = observer or Observer()
+        budget = min(limits.step_tokens, backend.batch)
+        self.scheduler = Scheduler(PrefixCache(backend.slots), running=limits.running, budget=budget)
+        self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._accepting = True
+        self._stopping = False
+        self._count = 0
+        self._lock = threading.Lock()
+
+    # Any thread
+
+    def start(self) -> None:
+        """Begin to step."""
+        self._thread.start()
+
+    def submit(self, sequences: list[Sequence]) -> None:
+        """Hand sequences in, all or none. QueueFull or ShuttingDown, at once."""
+        with self._lock:
+            if not self._accepting:
+                raise ShuttingDown("The server is shutting down.")
+            waiting = self._count - self.limits.running
+            if self._count and waiting + len(sequences) > self.limits.queue:
+                raise QueueFull(max(0, waiting), retry_after=max(1.0, waiting / self.limits.running))
+            self._count += len(sequences)
+        self._inbox.put(lambda: self._accept(sequences))
+
+    def cancel(self, sequence: Sequence) -> None:
+        """Take a sequence out before the next step; nothing happens when it is through."""
+        sequence.cancelled = True
+        self._inbox.put(lambda: self._end(sequence, "cancelled"))
+
+    def drain(self, seconds: float) -> bool:
+        """Accept nothing new and wait until all is through; False when `seconds` were not enough."""
+        with self._lock:
+            self._accepting = False
+        deadline = time.monotonic() + seconds
+        while self._count and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return not self._count
+
+    def close(self) -> None:
+        """Stop after the running step, fail what is left, free the backend."""
+        with self._lock:
+            self._accepting = False
+        self._stopping = True
+        self._inbox.put(lambda: None)
+        if self._thread.is_alive():
+            self._thread.join()
+        self.backend.close()
+
+    @property
+    def load(self) -> int:
+        """Sequences that are not through."""
+        return self._count
+
+    # The engine's thread
+
+    def _run(self) -> None:
+        while not self._stopping:
+            self._read_inbox(wait=not self.scheduler.busy)
+            if self.scheduler.busy and not self._stopping:
+                self._step()
+        self._read_inbox(wait=False)
+        for sequence in (*self.scheduler.running, *self.scheduler.waiting):
+            self._fail(sequence, ShuttingDown("The server is shutting down."))
+
+    def _read_inbox(self, wait: bool) -> None:
+        """Read every note; `wait` for one when there is nothing to compute."""
+        while True:
+            try:
+                note = self._inbox.get(block=wait)
+            except queue.Empty:
+                return
+            note()
+            wait = False
+
+    def _accept(self, sequences: list[Sequence]) -> None:
+        for sequence in sequences:
+            if sequence.cancelled:
+                self._end(sequence, "cancelled")
+            else:
+                self.scheduler.add(sequence)
+
+    def _step(self) -> None:
+        try:
+            plan = self.scheduler.schedule()
+            self._place(plan)
+            self._compute([work for work in plan.work if not work.sequence.done])
+            self._observer.step(self.scheduler)
+        except Exception as error:
+            log.exception("a step failed")
+            for sequence in list(self.scheduler.running):
+                self._fail(sequence, EngineFailure(f"The engine failed: {error}"))
+
+    def _place(self, plan: Plan) -> None:
+        """Make slots hold what the plan says and open the samplers."""
+        for sequence, source in plan.placed:
+            if sequence.slot is None:
+                continue
+            if source == sequence.slot:
+                self.backend.trim(sequence.slot, sequence.computed)
+            else:
+                self.backend.trim(sequence.slot, 0)
+                if source is not None:
+                    self.backend.share(source, sequence.slot, sequence.computed)
+            if sequence.sampler is None:
+                self._guarded(sequence, partial(self._open, sequence))
+
+    def _open(self, sequence: Sequence) -> None:
+        sequence.sampler = self.backend.sampler(sequence.params)
+        if sequence.guide is not None:
+            self._follow(sequence, sequence.guide.begin())
+
+    def _compute(self, work: list[Work]) -> None:
+        """Run the batch. No room: free some, the next step tries again. Broken: find out whose fault it is."""
+        work = [item for item in work if item.sequence.pending >= item.count]
+        if not work:
+            return
+        try:
+            rows = self.backend.decode([_chunk(item) for item in work])
+        except CacheExhausted:
+            self._make_room(work)
+            return
+        except EngineFailure as error:
+            self._compute_apart(work, error)
+            return
+        for item in work:
+            item.sequence.computed += item.count
+        for item, row in zip(work, rows, strict=True):
+            if row >= 0:
+                self._guarded(item.sequence, partial(self._next_token, item.sequence, row))
+
+    def _compute_apart(self, work: list[Work], error: EngineFailure) -> None:
+        """Every sequence by itself, so that only those fail that cannot be computed."""
+        if len(work) == 1:
+            self._fail(work[0].sequence, error)
+            return
+        log.warning("batch failed, computing its sequences one by one", extra={"sequences": len(work)})
+        for item in work:
+            self._empty([], item.sequence)
+            self._compute([item])
+
+    def _make_room(self, work: list[Work]) -> None:
+        slot = self.scheduler.cache.evict()
+        if slot is None:
+            slot = self.scheduler.preempt()
+        if slot is None:
+            sequence = work[0].sequence
+            self._fail(
+                sequence,
+                EngineFailure("The KV cache has no room for this sequence. Set LLM_CACHE_TOKENS higher."),
+            )
+            return
+        self.backend.trim(slot, 0)
+
+    def _next_token(self, sequence: Sequence, row: int) -> None:
+        """Sample, follow the guide, say what came out."""
+        sampler = sequence.sampler
+        if sampler is None:
+            raise EngineFailure("The sequence has no sampler.")
+        token = sampler.sample(row)
+        scores = () if sequence.params.logprobs is None else (self._score(sequence, row, token),)
+        now = time.monotonic()
+        self._observer.token(sequence, now)
+        sequence.last_token_at = now
+        sequence.tokens.append(token)
+        if self.backend.vocabulary.is_end(token):
+            self._end(sequence, "stop")
+            return
+        text = self._say(sequence, token, scores)
+        if sequence.guide is not None and not sequence.done:
+            directive = sequence.guide.after(text, token, sampler.complete())
+            if directive is not None:
+                self._follow(sequence, directive)
+        self._check_length(sequence)
+
+    def _follow(self, sequence: Sequence, directive: Directive) -> None:
+        if sequence.sampler is None:
+            return
+        sequence.sampler.constrain(directive)
+        for token in directive.force:
+            sequence.tokens.append(token)
+            self._say(sequence, token, ())
+        if directive.finish is not None:
+            self._end(sequence, directive.finish)
+
+    def _say(self, sequence: Sequence, token: int, scores: tuple[TokenScore, ...]) -> str:
+        """Send a token's text on; returns the text of the token itself, held back or not."""
+        vocabulary = self.backend.vocabulary
+        hidden = token in vocabulary.control and token not in sequence.visible
+        piece = b"" if hidden else vocabulary.piece(token)
+        text = sequence.detokenizer.feed(piece)
+        if text or scores:
+            sequence.sink(Delta(text, scores))
+        if sequence.detokenizer.stopped:
+            self._end(sequence, "stop")
+        return sequence.reader.decode(piece)
+
+    def _check_length(self, sequence: Sequence) -> None:
+        full = len(sequence.tokens) >= self.backend.context
+        if not sequence.done and (sequence.generated >= sequence.max_tokens or full):
+            self._end(sequence, "length")
+
+    def _score(self, sequence: Sequence, row: int, token: int) -> TokenScore:
+        """Log-softmax over the vocabulary, before temperature and grammar."""
+        logits = self.backend.logits(row).astype(np.float64)
+        logits -= logits.max()
+        logits -= np.log(np.exp(logits).sum())
+        count = sequence.params.logprobs or 0
+        best = (
+            np.argpartition(-logits, min(count, logits.size - 1))[:count] if count else np.empty(0, np.int64)
+        )
+        ordered = sorted((int(i) for i in best), key=lambda i: -logits[i])
+        piece = self.backend.vocabulary.piece
+        top = tuple((i, piece(i), float(logits[i])) for i in ordered)
+        return TokenScore(token, piece(token), float(logits[token]), top)
+
+    def _end(self, sequence: Sequence, reason: str) -> None:
+        if sequence.done:
+            return
+        if reason != "cancelled":
+            rest = sequence.detokenizer.flush()
+            if rest:
+                sequence.sink(Delta(rest))
+        self._close(sequence, reason, Finished(reason, sequence.usage()))
+
+    def _fail(self, sequence: Sequence, error: LlmServerError) -> None:
+        if not sequence.done:
+            self._close(sequence, "error", Failed(error))
+
+    def _close(self, sequence: Sequence, reason: str, event: Event) -> None:
+        sequence.done = True
+        self._empty(self.scheduler.finish(sequence, keep=reason != "error"))
+        if sequence.sampler is not None:
+            sequence.sampler.close()
+            sequence.sampler = None
+        with self._lock:
+            self._count -= 1
+        self._observer.finished(sequence, reason)
+        sequence.sink(event)
+
+    def _empty(self, slots: list[int], sequence: Sequence | None = None) -> None:
+        """Empty free slots; of a running sequence, drop what a failed batch may have left behind."""
+        for slot in slots:
+            self.backend.trim(slot, 0)
+        if sequence is not None and sequence.slot is not None:
+            self.backend.trim(sequence.slot, sequence.computed)
+
+    def _guarded(self, sequence: Sequence, action: Callable[[], None]) -> None:
+        """One sequence's error ends that sequence only."""
+        try:
+            action()
+        except LlmServerError as error:
+            self._fail(sequence, error)
+        except Exception as error:
+            log.exception("a sequence failed", extra={"sequence": sequence.id})
+            self._fail(sequence, EngineFailure(f"The engine failed on this request: {error}"))
+
+
+def _chunk(work: Work) -> Chunk:
+    sequence = work.sequence
+    start = sequence.computed
+    if sequence.slot is None:
+        raise EngineFailure("The sequence has no slot.")
+    return Chunk(sequence.slot, start, sequence.tokens[start : start + work.count], work.wanted)

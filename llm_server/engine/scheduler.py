@@ -1,0 +1,137 @@
+"""Who computes in the next step. Knows sequences, slots and counts; never a tensor.
+
+A step has a budget of tokens: sequences that decode come first with one token each, what is left goes to
+prompts, in chunks, oldest first, so that a long prompt delays the others by one chunk and never by its
+whole length.
+"""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from llm_server.engine.prefix_cache import Prefix, PrefixCache, common_prefix
+from llm_server.engine.sequence import Sequence
+
+WORTH_WAITING = 64
+"""Tokens of a prompt that another sequence computes right now from which on it is better to wait and
+share them.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Compute `count` tokens of a sequence from its `computed` on."""
+
+    sequence: Sequence
+    count: int
+
+    @property
+    def wanted(self) -> bool:
+        """Whether the last token's logits are needed: there is nothing known after it."""
+        return self.count == self.sequence.pending
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One step: first make slots hold what they shall, then compute."""
+
+    work: list[Work] = field(default_factory=list)
+    placed: list[tuple[Sequence, int | None]] = field(default_factory=list)
+    """Sequences that start, with the slot whose prefix they reuse (None: none; their own: continued)."""
+
+
+class Scheduler:
+    """Waiting and running sequences. One thread."""
+
+    def __init__(self, cache: PrefixCache, *, running: int, budget: int) -> None:
+        self.cache = cache
+        self.waiting: deque[Sequence] = deque()
+        self.running: list[Sequence] = []
+        self._limit = running
+        self._budget = budget
+        self._full = False
+        """Somebody was sent back for want of room: nobody is admitted until another one is through."""
+
+    def add(self, sequence: Sequence) -> None:
+        """Queue a sequence; how many may wait is the engine's affair."""
+        self.waiting.append(sequence)
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is anything to do."""
+        return bool(self.waiting or self.running)
+
+    def schedule(self) -> Plan:
+        """Admit what fits, then share out the step's tokens."""
+        plan = Plan()
+        self._admit(plan)
+        budget = self._budget
+        for sequence in (s for s in self.running if s.pending == 1):
+            if budget:
+                plan.work.append(Work(sequence, 1))
+                budget -= 1
+        for sequence in (s for s in self.running if s.pending > 1):
+            count = min(sequence.pending, budget)
+            if count:
+                plan.work.append(Work(sequence, count))
+                budget -= count
+        return plan
+
+    def finish(self, sequence: Sequence, keep: bool = True) -> list[int]:
+        """Take a sequence out; returns slots to be emptied. `keep` caches its tokens as a prefix."""
+        if sequence in self.waiting:
+            self.waiting.remove(sequence)
+        if sequence in self.running:
+            self.running.remove(sequence)
+            self._full = False
+        slot, sequence.slot = sequence.slot, None
+        if slot is None:
+            return []
+        tokens = sequence.tokens[: sequence.computed] if keep else []
+        return self.cache.keep(Prefix(slot, sequence.key, tokens))
+
+    def preempt(self) -> int | None:
+        """Send the youngest running sequence back to the queue's head; its slot, to be emptied.
+
+        None when it is the only one: it could never go on.
+        """
+        if len(self.running) < 2:
+            return None
+        self._full = True
+        sequence = self.running.pop()
+        slot, sequence.slot, sequence.computed = sequence.slot, None, 0
+        self.waiting.appendleft(sequence)
+        if slot is not None:
+            self.cache.release(slot)
+        return slot
+
+    def _admit(self, plan: Plan) -> None:
+        for sequence in list(self.waiting):
+            if len(self.running) >= self._limit or self._full:
+                return
+            if self._shared_soon(sequence):
+                continue
+            placement = self.cache.place(sequence.key, sequence.tokens, self._live())
+            if placement is None:
+                return
+            self.waiting.remove(sequence)
+            sequence.slot, sequence.computed = placement.slot, placement.reused
+            if not sequence.generated:
+                sequence.reused = placement.reused
+            self.running.append(sequence)
+            plan.placed.append((sequence, placement.source))
+
+    def _live(self) -> list[Prefix]:
+        return [Prefix(s.slot, s.key, s.tokens[: s.computed]) for s in self.running if s.slot is not None]
+
+    def _shared_soon(self, sequence: Sequence) -> bool:
+        """Whether a running prompt is about to compute much more of the same prefix than is there now."""
+        there = 0
+        coming = 0
+        for other in (s for s in self.running if s.key == sequence.key):
+            common = common_prefix(other.tokens, sequence.tokens)
+            there = max(there, min(common, other.computed))
+            coming = max(coming, common if other.pending > 1 else 0)
+        if coming < there + WORTH_WAITING:
+            return False
+        _, cached = self.cache.find(sequence.key, sequence.tokens)
+        return coming >= max(there, cached) + WORTH_WAITING

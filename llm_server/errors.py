@@ -1,0 +1,148 @@
+"""What can go wrong, and how a client hears of it.
+
+LlmServerError 500
+|- BadRequest 400 (invalid_value)
+|  |- ContextLengthExceeded (context_length_exceeded)
+|  '- UnsupportedSchema (unsupported_schema)
+|- Unauthorized 401 (invalid_api_key)
+|- Forbidden 403 (insufficient_scope)
+|- NotFound 404 (not_found)
+|  '- ModelNotFound (model_not_found)
+|- QueueFull 429 (queue_full), with Retry-After
+|- Unavailable 503
+|  |- ModelLoading (model_loading), with Retry-After
+|  '- ShuttingDown (shutting_down), with Retry-After
+|- EngineFailure 500 (engine_failure): this sequence failed, others go on
+|- CacheExhausted: no room for a batch in the KV cache (the engine answers it, clients never see it)
+'- PreparationFailed: a model cannot be made ready; the text says what to do
+
+The HTTP shape is OpenAI's: {"error": {"message", "type", "param", "code"}}; openai-python turns the status
+into its own typed exception and honours Retry-After.
+"""
+
+
+class LlmServerError(Exception):
+    """Base of the room; `message` is for the client."""
+
+    status = 500
+    type = "server_error"
+    code: str | None = "internal_error"
+    retry_after: float | None = None
+    """Seconds after which a client may try again."""
+
+    def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        if code is not None:
+            self.code = code
+
+    def body(self) -> dict[str, dict[str, str | None]]:
+        """The OpenAI error body."""
+        return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
+
+
+class BadRequest(LlmServerError):
+    """The request cannot be served as it stands."""
+
+    status = 400
+    type = "invalid_request_error"
+    code = "invalid_value"
+
+
+class ContextLengthExceeded(BadRequest):
+    """The prompt does not fit the context."""
+
+    code = "context_length_exceeded"
+
+    def __init__(self, tokens: int, limit: int, what: str = "This model's maximum context length") -> None:
+        super().__init__(
+            f"{what} is {limit} tokens, but the request has {tokens} tokens. Shorten the messages.",
+            param="messages",
+        )
+
+
+class UnsupportedSchema(BadRequest):
+    """A JSON schema that cannot become a grammar."""
+
+    code = "unsupported_schema"
+
+
+class Unauthorized(LlmServerError):
+    """No key, or a wrong one."""
+
+    status = 401
+    type = "invalid_request_error"
+    code = "invalid_api_key"
+
+
+class Forbidden(LlmServerError):
+    """The key lacks the scope."""
+
+    status = 403
+    type = "permission_error"
+    code = "insufficient_scope"
+
+
+class NotFound(LlmServerError):
+    """No such route or thing."""
+
+    status = 404
+    type = "invalid_request_error"
+    code = "not_found"
+
+
+class ModelNotFound(NotFound):
+    """No such model here."""
+
+    code = "model_not_found"
+
+    def __init__(self, name: str, known: list[str]) -> None:
+        super().__init__(f"The model `{name}` does not exist. Available: {', '.join(known)}.", param="model")
+
+
+class QueueFull(LlmServerError):
+    """Too many requests wait already."""
+
+    status = 429
+    type = "rate_limit_exceeded"
+    code = "queue_full"
+
+    def __init__(self, waiting: int, retry_after: float) -> None:
+        super().__init__(f"{waiting} requests are waiting already. Try again in {retry_after:.0f} s.")
+        self.retry_after = retry_after
+
+
+class Unavailable(LlmServerError):
+    """Not now."""
+
+    status = 503
+    retry_after = 2.0
+
+
+class ModelLoading(Unavailable):
+    """The model is being prepared or loaded."""
+
+    code = "model_loading"
+
+
+class ShuttingDown(Unavailable):
+    """The server finishes what runs and takes nothing new."""
+
+    code = "shutting_down"
+
+
+class EngineFailure(LlmServerError):
+    """The engine could not go on with this sequence."""
+
+    code = "engine_failure"
+
+
+class CacheExhausted(LlmServerError):
+    """No room in the KV cache for this batch; nothing of it was computed."""
+
+
+class PreparationFailed(LlmServerError):
+    """A model, or what is needed to convert one, is missing or broken."""
+
+    code = "preparation_failed"

@@ -1,0 +1,83 @@
+"""Prometheus metrics, in a registry of their own."""
+
+from collections.abc import Iterator
+
+import psutil
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from llm_server.engine.engine import Observer
+from llm_server.engine.scheduler import Scheduler
+from llm_server.engine.sequence import Sequence
+
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+GAPS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
+
+
+class _Process(Collector):
+    """Memory and processor time of this process, read when asked."""
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Two gauges."""
+        process = psutil.Process()
+        rss = GaugeMetricFamily("llm_memory_bytes", "Resident memory of the process.")
+        rss.add_metric([], float(process.memory_info().rss))
+        yield rss
+        cpu = GaugeMetricFamily("llm_cpu_seconds", "Processor time of the process.")
+        times = process.cpu_times()
+        cpu.add_metric([], float(times.user + times.system))
+        yield cpu
+
+
+class Metrics(Observer):
+    """What /metrics shows. The engine's thread writes, any thread reads."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        r = self.registry
+        self.http = Counter(
+            "llm_http_requests", "Requests by route and status.", ["route", "status"], registry=r
+        )
+        self.sequences = Counter("llm_sequences", "Sequences that ended, by reason.", ["reason"], registry=r)
+        self.prompt_tokens = Counter("llm_prompt_tokens", "Prompt tokens.", registry=r)
+        self.tokens = Counter("llm_generated_tokens", "Generated tokens.", registry=r)
+        self.cached_tokens = Counter(
+            "llm_prefix_cache_tokens", "Prompt tokens out of the prefix cache.", registry=r
+        )
+        self.cache_hits = Counter("llm_prefix_cache_hits", "Sequences that reused a prefix.", registry=r)
+        self.first = Histogram(
+            "llm_time_to_first_token_seconds", "From arrival.", buckets=SECONDS, registry=r
+        )
+        self.between = Histogram("llm_inter_token_seconds", "Between two tokens.", buckets=GAPS, registry=r)
+        self.waiting = Gauge("llm_queue_sequences", "Sequences that wait.", registry=r)
+        self.running = Gauge("llm_slots_busy", "Sequences that decode or prefill.", registry=r)
+        self.cached = Gauge("llm_prefix_cache_entries", "Prefixes in the KV cache.", registry=r)
+        self.embeddings = Counter("llm_embedding_tokens", "Tokens that were embedded.", registry=r)
+        r.register(_Process())
+
+    def step(self, scheduler: Scheduler) -> None:
+        """Gauges of queue and slots."""
+        self.waiting.set(len(scheduler.waiting))
+        self.running.set(len(scheduler.running))
+        self.cached.set(len(scheduler.cache))
+
+    def token(self, sequence: Sequence, now: float) -> None:
+        """Latencies."""
+        self.tokens.inc()
+        if sequence.last_token_at is None:
+            self.first.observe(now - sequence.created)
+        else:
+            self.between.observe(now - sequence.last_token_at)
+
+    def finished(self, sequence: Sequence, reason: str) -> None:
+        """Totals of a sequence."""
+        self.sequences.labels(reason).inc()
+        self.prompt_tokens.inc(sequence.prompt_length)
+        self.cached_tokens.inc(sequence.reused)
+        if sequence.reused:
+            self.cache_hits.inc()
+
+    def text(self) -> bytes:
+        """The exposition format."""
+        return generate_latest(self.registry)

@@ -1,0 +1,78 @@
+"""The process around the application: a socket, signals, draining."""
+
+import asyncio
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+
+from llm_server.app import create_app
+from llm_server.errors import LlmServerError
+from llm_server.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+class _Server(uvicorn.Server):
+    """Ends in order on SIGTERM and SIGINT; uvicorn's own raises the signal again, so that no exit status is 0."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Handle the signals while serving."""
+        signals = (signal.SIGTERM, signal.SIGINT)
+        before = {which: signal.signal(which, self.handle_exit) for which in signals}
+        try:
+            yield
+        finally:
+            for which, handler in before.items():
+                signal.signal(which, handler)
+
+
+def run(settings: Settings) -> int:
+    """Serve until a signal. 0 after an ordered end, 1 when a model cannot be loaded, 3 when the port is
+    taken.
+    """
+    try:
+        listener = _listen(settings)
+    except OSError as error:
+        sys.stderr.write(
+            f"Cannot listen on {settings.host}:{settings.port}: {error.strerror}. Set LLM_PORT.\n"
+        )
+        return 3
+    failures: list[Exception] = []
+
+    def failed(error: Exception) -> None:
+        text = error.message if isinstance(error, LlmServerError) else repr(error)
+        log.error("the model cannot be loaded: %s", text)
+        failures.append(error)
+        server.should_exit = True
+
+    application = create_app(settings, on_failure=failed)
+    config = uvicorn.Config(
+        application,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=max(1, round(settings.drain_seconds)),
+    )
+    server = _Server(config)
+    log.info("listening on http://%s:%s", settings.host, listener.getsockname()[1])
+    asyncio.run(server.serve(sockets=[listener]))
+    return 1 if failures else 0
+
+
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError:
+        listener.close()
+        raise
+    listener.listen(128)
+    listener.setblocking(False)
+    return listener

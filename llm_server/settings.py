@@ -1,0 +1,99 @@
+"""Settings of llm_server, from the environment (`LLM_...`)."""
+
+import os
+from collections.abc import Mapping
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PREFIX = "LLM_"
+STARTER = "starter"
+WEAK_KEYS = frozenset(
+    {"", "changeme", "change-me", "secret", "password", "test", "key", "loopyard", "sk-local"}
+)
+
+
+class Settings(BaseSettings):
+    """Where, how much, and which model."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, frozen=True, extra="forbid", use_attribute_docstrings=True, env_ignore_empty=True
+    )
+
+    host: str = "127.0.0.1"
+    """Address to listen on. Beyond loopback both keys are required."""
+    port: int = Field(default=8000, ge=0, le=65535)
+    """Port to listen on."""
+    data: Path = Path("data/models")
+    """Folder for prepared models."""
+    model: str = STARTER
+    """`starter` (embedded), a .gguf file, a transformers folder, or a name on the Hugging Face hub."""
+    backend: Literal["llama_cpp", "echo"] = "llama_cpp"
+    """What computes; `echo` needs no model and repeats what it is told."""
+    quantisation: Literal["f32", "f16", "q8_0", "q4_k_m"] = "q8_0"
+    """Weights of models that are converted here."""
+    context: int | None = Field(default=None, ge=64)
+    """Tokens of one sequence; by default the length that the model was trained with, cut to the memory
+    there is.
+    """
+    slots: int = Field(default=8, ge=1, le=64)
+    """Sequences that decode together."""
+    queue: int = Field(default=64, ge=0)
+    """Sequences that may wait; the next one gets 429."""
+    step_tokens: int = Field(default=512, ge=16)
+    """Tokens of one step; prompts are computed in chunks of what decoding leaves."""
+    cache_tokens: int | None = Field(default=None, ge=64)
+    """Tokens in the KV cache, running and cached; by default a quarter of the free memory at most."""
+    threads: int | None = Field(default=None, ge=1)
+    """Threads that compute; by default one a core."""
+    temperature: float | None = Field(default=None, ge=0)
+    """Where a request names none; by default 0 for the starter and 0.7 for other models."""
+    embeddings: bool = True
+    """Serve the embedded embedding model."""
+    api_key: str | None = None
+    """Key with scope inference; several separated by commas. None on loopback: no key is asked for."""
+    admin_key: str | None = None
+    """Key with scopes inference and admin."""
+    drain_seconds: float = Field(default=20.0, ge=0)
+    """On SIGTERM running requests have this long to finish."""
+
+    @model_validator(mode="after")
+    def _safe_beyond_loopback(self) -> "Settings":
+        if is_loopback(self.host):
+            return self
+        for name in ("api_key", "admin_key"):
+            keys = (getattr(self, name) or "").split(",")
+            if any(key.strip().lower() in WEAK_KEYS or len(key.strip()) < 16 for key in keys):
+                raise ValueError(
+                    f"LLM_HOST is {self.host}: anyone on the network could call. Set LLM_{name.upper()} "
+                    "to a random key of at least 16 characters, or listen on 127.0.0.1."
+                )
+        return self
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach `host`."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def unknown_keys(environment: Mapping[str, str]) -> list[str]:
+    """Keys of the prefix that mean nothing: misspelt, most likely."""
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    return sorted(key for key in environment if key.upper().startswith(PREFIX) and key.upper() not in known)
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Settings from the environment, `overrides` first. ValueError for unknown keys."""
+    unknown = unknown_keys(os.environ)
+    if unknown:
+        raise ValueError(
+            f"Unknown settings: {', '.join(unknown)}. `python -m llm_server serve --help` lists them."
+        )
+    given = {key: value for key, value in overrides.items() if value is not None}
+    return Settings(**given)  # type: ignore[arg-type]  # pydantic checks them

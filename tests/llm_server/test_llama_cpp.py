@@ -1,0 +1,149 @@
+"""The real backend: batches, prefixes, samplers."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from llm_server.backends.llama_cpp import LlamaBackend, LlamaOptions
+from llm_server.engine.backend import Chunk
+from llm_server.engine.engine import Limits
+from llm_server.engine.grammar import FixedGuide, Grammar
+from llm_server.engine.sampling import SamplingParams
+from llm_server.errors import BadRequest, PreparationFailed
+from tests.llm_server.running import GREEDY, running, say, start
+
+WORDS = "cats dogs refunds orders trains rivers clouds books".split()
+
+
+@pytest.mark.parametrize("kind", ["f16", "q8_0", "q4_k_m"])
+def test_a_batch_of_16_tokens_decodes_in_every_quantisation(tiny: Callable[[str], Path], kind: str) -> None:
+    """Repacked weights ended the process here: see use_extra_bufts in the backend."""
+    backend = LlamaBackend(tiny(kind), LlamaOptions(threads=1, context=256))
+    rows = backend.decode([Chunk(0, 0, list(range(16)), True), Chunk(1, 0, list(range(16)), True)])
+    assert rows == [15, 31]
+    assert backend.logits(15).shape == (backend.vocabulary.size,)
+    backend.close()
+
+
+def test_a_batch_says_what_each_sequence_says_alone(backend: LlamaBackend) -> None:
+    prompts = [say(f"question {n} about {word} " * (n + 1)) for n, word in enumerate(WORDS)]
+    with running(backend, Limits(running=1)) as engine:
+        alone = [start(engine, prompt, max_tokens=24).wait().sequence.tokens for prompt in prompts]
+    with running(backend, Limits(running=8, step_tokens=64)) as engine:
+        runs = [start(engine, prompt, max_tokens=24) for prompt in prompts]
+        assert [run.wait().sequence.tokens for run in runs] == alone
+
+
+def test_a_reused_prefix_changes_nothing(backend: LlamaBackend) -> None:
+    with running(backend) as engine:
+        first = start(engine, say("the same long beginning " * 5)).wait()
+        again = start(engine, say("the same long beginning " * 5)).wait()
+        assert again.sequence.tokens == first.sequence.tokens
+        assert again.sequence.reused == again.sequence.prompt_length - 1
+        other = start(engine, say("the same long beginning " * 4 + "and another end")).wait()
+        assert other.sequence.reused > 20
+        cold = start(engine, say("something else")).wait()
+        assert cold.sequence.reused < 10
+
+
+def test_a_small_cache_still_serves_everyone(tiny: Callable[[str], Path]) -> None:
+    options = LlamaOptions(threads=1, cache_tokens=256, running=4)
+    backend = LlamaBackend(tiny("f16"), options)
+    with running(backend, Limits(running=4)) as engine:
+        runs = [start(engine, say(f"{word} " * 20), max_tokens=60) for word in WORDS]
+        assert {run.wait().reason for run in runs} <= {"length", "stop"}
+    backend.close()
+
+
+def test_a_seed_repeats_and_another_does_not(backend: LlamaBackend) -> None:
+    hot = SamplingParams(temperature=1.5, seed=1)
+    with running(backend) as engine:
+        texts = [start(engine, say("hi"), params=p).wait().text for p in (hot, hot, replace(hot, seed=2))]
+    assert texts[0] == texts[1] != texts[2]
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        SamplingParams(temperature=1, top_k=1),
+        SamplingParams(temperature=1, top_p=1e-6),
+        SamplingParams(temperature=1, min_p=1.0),
+    ],
+)
+def test_narrow_sampling_is_greedy(backend: LlamaBackend, params: SamplingParams) -> None:
+    with running(backend) as engine:
+        assert start(engine, say("hi"), params=params).wait().text == start(engine, say("hi")).wait().text
+
+
+def test_a_bias_decides(backend: LlamaBackend) -> None:
+    token = backend.vocabulary.tokenize("q")[0]
+    with running(backend) as engine:
+        run = start(engine, say("hi"), params=replace(GREEDY, logit_bias={token: 100.0}), max_tokens=4).wait()
+    assert run.text == "qqqq"
+
+
+def test_a_penalty_avoids_what_was_said(backend: LlamaBackend) -> None:
+    token = backend.vocabulary.tokenize("q")[0]
+    params = replace(GREEDY, logit_bias={token: 100.0}, frequency_penalty=200.0)
+    with running(backend) as engine:
+        assert start(engine, say("hi"), params=params, max_tokens=6).wait().text.count("q") == 1
+
+
+def test_log_probabilities_are_the_models(backend: LlamaBackend) -> None:
+    with running(backend) as engine:
+        run = start(engine, say("hi"), params=replace(GREEDY, logprobs=3), max_tokens=3).wait()
+    assert len(run.scores) == 3
+    for score in run.scores:
+        assert score.logprob == max(p for _, _, p in score.top) <= 0
+        assert len(score.top) == 3
+
+
+def test_two_grammars_in_one_batch(backend: LlamaBackend) -> None:
+    with running(backend) as engine:
+        runs = [
+            start(engine, say("a"), guide=FixedGuide(Grammar('root ::= "{\\"n\\": " [0-9]{3} "}"'))),
+            start(engine, say("b"), guide=FixedGuide(Grammar('root ::= ("yes" | "no")'))),
+            start(engine, say("c"), max_tokens=10),
+        ]
+        texts = [run.wait().text for run in runs]
+    assert isinstance(json.loads(texts[0])["n"], int) or texts[0].startswith('{"n": 0')
+    assert texts[1] in {"yes", "no"}
+    assert runs[0].reason == runs[1].reason == "stop"
+
+
+def test_a_broken_grammar_is_the_requests_fault(backend: LlamaBackend) -> None:
+    with running(backend) as engine:
+        run = start(engine, say("a"), guide=FixedGuide(Grammar("root ::= broken ["))).wait()
+        assert start(engine, say("a")).wait().reason
+    assert "grammar" in str(run.end)
+    with pytest.raises(BadRequest):
+        raise run.end.error  # type: ignore[union-attr]  # it failed
+
+
+def test_what_is_no_model_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "x.gguf"
+    path.write_bytes(b"GGUF not at all")
+    with pytest.raises(PreparationFailed, match="x.gguf"):
+        LlamaBackend(path)
+
+
+@pytest.fixture
+def plain(tiny: Callable[[str], Path]) -> Iterator[LlamaBackend]:
+    loaded = LlamaBackend(tiny("f16"), LlamaOptions(threads=1))
+    yield loaded
+    loaded.close()
+
+
+def test_the_vocabulary_reads_and_writes(plain: LlamaBackend) -> None:
+    vocabulary = plain.vocabulary
+    text = "naïve 日本 🎉 \t end"
+    tokens = vocabulary.tokenize(text)
+    assert b"".join(map(vocabulary.piece, tokens)).decode() == text
+    assert vocabulary.tokenize("<|im_end|>", special=True) == [vocabulary.specials["<|im_end|>"]]
+    assert len(vocabulary.tokenize("<|im_end|>")) > 1
+    assert vocabulary.is_end(vocabulary.specials["<|im_end|>"])
+    assert vocabulary.chat_template
+    assert plain.context == 1024
