@@ -1,0 +1,131 @@
+"""`python -m tools serve`, or one server alone: `python -m tools rag ...`, `python -m tools sql ...`."""
+
+import argparse
+import asyncio
+import logging
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import uvicorn
+from fastmcp import FastMCP
+
+from tools.app import create_app
+from tools.context import Database, LocalCaller
+from tools.errors import SettingsError, ToolsError
+from tools.rag import server as rag
+from tools.rag.owner import Owner
+from tools.settings import Settings
+from tools.sql import server as sql
+
+logger = logging.getLogger("tools")
+
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the verb that was asked for; 2 where the settings or arguments do not allow it."""
+    options = _parser().parse_args(arguments)
+    configure_logging()
+    try:
+        run = {"serve": _serve, "rag": _rag, "sql": _sql}[options.verb]
+        run(options)
+    except ToolsError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def configure_logging() -> None:
+    """One plain handler on stderr: stdout belongs to MCP over stdio."""
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr)
+    # These two quote arguments and statements, which do not belong in a log.
+    logging.getLogger("sqlglot").setLevel(logging.ERROR)
+    fastmcp_logger = logging.getLogger("fastmcp")
+    fastmcp_logger.handlers.clear()
+    fastmcp_logger.setLevel(logging.ERROR)
+    fastmcp_logger.propagate = True
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tools", description=__doc__)
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    verbs.add_parser("serve", help="all servers for the gateway; settings from TOOLS_*")
+    rag_verb = verbs.add_parser("rag", help="the documents server alone")
+    rag_verb.add_argument("--project", default="local", help="name of the project")
+    rag_verb.add_argument("--data", type=Path, help="folder of the index (default: TOOLS_DATA)")
+    sql_verb = verbs.add_parser("sql", help="the database server alone")
+    sql_verb.add_argument("--database", action="append", required=True, metavar="NAME=URL")
+    for verb in (rag_verb, sql_verb):
+        verb.add_argument(
+            "--http", type=int, metavar="PORT", help="streamable HTTP on loopback instead of stdio"
+        )
+    return parser
+
+
+def _serve(_: argparse.Namespace) -> None:
+    settings = Settings.from_environment()
+    app = create_app(settings)
+    Owner(settings.data).release()
+    listener = _listen(settings.host, settings.port)
+    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5)
+    server = uvicorn.Server(config)
+    logger.info("listening on http://%s:%s", settings.host, listener.getsockname()[1])
+    server.run(sockets=[listener])
+    if not server.started:
+        raise SettingsError("The service could not start; the log above says why.")
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(2048)
+    except OSError as error:
+        listener.close()
+        raise SettingsError(
+            f"{host}:{port} cannot be listened on: {error.strerror}. Choose another with TOOLS_PORT."
+        ) from error
+    return listener
+
+
+def _rag(options: argparse.Namespace) -> None:
+    settings = Settings.from_environment()
+    if options.data is not None:
+        settings = settings.model_copy(update={"data": options.data})
+    Owner(settings.data).release()
+    _run_alone(rag.create_server(settings, LocalCaller(project=options.project)), options.http)
+
+
+def _sql(options: argparse.Namespace) -> None:
+    databases = tuple(_database(given) for given in options.database)
+    caller = LocalCaller(databases=databases)
+    _run_alone(sql.create_server(Settings.from_environment(), caller), options.http)
+
+
+def _database(given: str) -> Database:
+    name, equals, url = given.partition("=")
+    if not (name and equals and url):
+        raise SettingsError(f"--database wants NAME=URL, not {given!r}.")
+    return Database(name=name, url=url)
+
+
+def _run_alone(server: FastMCP, port: int | None) -> None:
+    if port is None:
+        asyncio.run(server.run_async(transport="stdio", show_banner=False))
+    else:
+        asyncio.run(
+            server.run_async(
+                transport="http", host="127.0.0.1", port=port, show_banner=False, stateless_http=True
+            )
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
