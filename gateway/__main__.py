@@ -1,0 +1,69 @@
+"""`python -m gateway serve` and `python -m gateway migrate`."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from types import FrameType
+
+import uvicorn
+
+from gateway.app import create_app
+from gateway.db.database import Database
+from gateway.db.migrate import migrate
+from gateway.logs import configure
+from gateway.settings import Settings
+
+VERBS = ("serve", "migrate")
+
+
+class Server(uvicorn.Server):
+    """Tells the application that it is stopping while its answers may still end by themselves."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        services = getattr(self.config.app.state, "services", None)  # type: ignore[union-attr]  # always our FastAPI
+        if services:
+            services.chats.draining = True
+        super().handle_exit(sig, frame)
+
+
+def serve(settings: Settings) -> None:
+    config = uvicorn.Config(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        access_log=False,
+        log_config=None,
+        timeout_graceful_shutdown=settings.shutdown_seconds,
+    )
+    Server(config).run()
+
+
+async def _migrate(settings: Settings) -> None:
+    settings.folder.mkdir(parents=True, exist_ok=True)
+    database = Database(settings.database)
+    try:
+        await migrate(database)
+    finally:
+        await database.close()
+
+
+def main(arguments: list[str]) -> int:
+    if len(arguments) != 1 or arguments[0] not in VERBS:
+        sys.stderr.write(f"usage: python -m gateway {{{'|'.join(VERBS)}}}\n")
+        return 2
+    configure()
+    try:
+        settings = Settings.from_environment()
+    except ValueError as error:  # pydantic's own errors are ValueErrors too
+        sys.stderr.write(f"{error}\n")
+        return 2
+    if arguments[0] == "migrate":
+        asyncio.run(_migrate(settings))
+    else:
+        serve(settings)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

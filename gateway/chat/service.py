@@ -1,0 +1,129 @@
+"""Asking an agent: one service for /v1, /api/v1 and, through it, the command line."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+
+from gateway.agents.service import AgentList
+from gateway.chat.run import ChatRun
+from gateway.context import CallIdentity
+from gateway.conversations.service import Conversations, Outcome, Turn
+from gateway.databases.service import Databases
+from gateway.documents.service import Documents
+from gateway.errors import BadRequest, Forbidden, ShuttingDown
+from gateway.hop import Hop
+from gateway.policy import Caller, ProjectFacts, Scope, decide
+from gateway.projects.store import Project
+from graphs.agent import Agents, Ground, Question
+from graphs.spec import AgentSpec
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A question to an agent. `history` replaces the stored one for clients that keep their own."""
+
+    agent: str
+    text: str
+    conversation_id: str | None = None
+    history: Sequence[tuple[str, str]] | None = None
+    system: str = ""
+    sampling: dict[str, Any] = field(default_factory=dict)
+
+
+class Chats:
+    def __init__(
+        self,
+        agents: Agents,
+        specs: AgentList,
+        conversations: Conversations,
+        documents: Documents,
+        databases: Databases,
+        hop: Hop,
+    ) -> None:
+        self._agents = agents
+        self._specs = specs
+        self._conversations = conversations
+        self._documents = documents
+        self._databases = databases
+        self._hop = hop
+        self._finishing: set[asyncio.Task[None]] = set()
+        self._running: set[str] = set()
+        self.draining = False
+
+    async def begin(self, caller: Caller, project: Project, ask: Ask, request_id: str) -> ChatRun:
+        """Checks and stores the question. Raises before anything runs: UnknownAgent, Forbidden, NotFound."""
+        if not ask.text.strip():
+            raise BadRequest("The message is empty.", param="message")
+        spec = self._permitted(caller, project, ask.agent)
+        turn = await self._conversations.begin(caller, project.id, spec.name, ask.text, ask.conversation_id)
+        return await self._start(caller, project, spec, turn, ask, request_id)
+
+    async def retry(self, caller: Caller, project: Project, answer_id: str, request_id: str) -> ChatRun:
+        """Runs an answer that stopped early again, from its last checkpoint."""
+        turn, text, agent = await self._conversations.resume(caller, project.id, answer_id)
+        spec = self._permitted(caller, project, agent)
+        return await self._start(caller, project, spec, turn, Ask(agent, text), request_id)
+
+    def _permitted(self, caller: Caller, project: Project, agent: str) -> AgentSpec:
+        if self.draining:
+            raise ShuttingDown("The gateway is stopping. Try again in a moment.")
+        facts = ProjectFacts(project.id, project.account_id)
+        spec = self._specs.get(agent)
+        for tool in spec.tools:
+            if not (decision := decide(caller, tool, facts, through=Scope.CHAT)):
+                raise Forbidden(decision.reason)
+        return spec
+
+    async def _start(
+        self, caller: Caller, project: Project, spec: AgentSpec, turn: Turn, ask: Ask, request_id: str
+    ) -> ChatRun:
+        links = await self._databases.addresses(project.id)
+        identity = CallIdentity(
+            caller.user_id, project.id, request_id, turn.trace_id, databases=[(d.name, d.url) for d in links]
+        )
+        ground = Ground(
+            key=(project.id, tuple(link.id for link in links)),
+            documents=await self._documents.titles(project.id),
+            databases=[link.name for link in links],
+        )
+        history = _messages(turn.history if ask.history is None else ask.history)
+        question = Question(ask.text, history, ask.system, ask.sampling)
+        source = self._agents.answer(spec, question, ground, self._hop.client(identity), turn.answer_id)
+        self._running.add(turn.answer_id)
+        return ChatRun(turn, spec.name, source, self._finisher(turn), lambda: self.draining)
+
+    def _finisher(self, turn: Turn) -> Any:
+        async def store(outcome: Outcome) -> None:
+            try:
+                await self._conversations.finish(turn, outcome)
+            finally:
+                self._running.discard(turn.answer_id)
+
+        async def finish(outcome: Outcome) -> None:
+            # A task of its own, so that the cancellation that ends a run does not end its record too.
+            task = asyncio.create_task(store(outcome))
+            self._finishing.add(task)
+            task.add_done_callback(self._finishing.discard)
+            await asyncio.shield(task)
+
+        return finish
+
+    @property
+    def running(self) -> int:
+        """Answers in the making."""
+        return len(self._running)
+
+    async def settle(self) -> None:
+        """Waits for the records of runs that were stopped."""
+        while self._finishing:
+            await asyncio.gather(*self._finishing, return_exceptions=True)
+
+
+def _messages(history: Sequence[tuple[str, str]]) -> list[BaseMessage]:
+    kinds = {"user": HumanMessage, "assistant": AIMessage}
+    return [kinds[role](text) for role, text in history if role in kinds]

@@ -1,0 +1,119 @@
+"""Where the gateway listens, keeps its data and finds its neighbours: the environment, prefix GATEWAY_."""
+
+from __future__ import annotations
+
+import os
+from ipaddress import ip_address
+from pathlib import Path
+
+from cryptography.fernet import Fernet, MultiFernet
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+UNSAFE_CONTEXT_KEY = "00" * 32
+UNSAFE_ADMIN_KEY = "ly_dev_000000000000000000000000"
+UNSAFE_SECRET_KEY = "A" * 43 + "="
+"""Defaults for a first try on one's own machine; refused on any other address."""
+
+
+class Settings(BaseSettings):
+    """Settings of the gateway. Every field is an environment variable with the prefix GATEWAY_."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="GATEWAY_", frozen=True, extra="forbid", use_attribute_docstrings=True
+    )
+
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    port: int = Field(default=8080, ge=0, le=65535)
+    """Port to listen on."""
+    data: Path = Path("data")
+    """Data folder; the gateway writes its sub-folder `gateway` only."""
+    database_url: str = ""
+    """SQLAlchemy address; SQLite in the data folder when empty, or postgresql+psycopg://user:password@host/name."""
+    context_key: SecretStr = SecretStr(UNSAFE_CONTEXT_KEY)
+    """64 hex characters that sign and encrypt the calls to the tools service; the same there."""
+    secret_key: SecretStr = SecretStr(UNSAFE_SECRET_KEY)
+    """Fernet keys for stored credentials, comma separated; the first encrypts, all decrypt."""
+    admin_key: SecretStr = SecretStr(UNSAFE_ADMIN_KEY)
+    """The first admin's API key, `ly_<id>_<secret>`."""
+    llm_url: str = "http://127.0.0.1:8000/v1"
+    """Base of an OpenAI-compatible API."""
+    llm_api_key: SecretStr = SecretStr("none")
+    """Key for that API."""
+    tools_url: str = "http://127.0.0.1:9000"
+    """The tools service; MCP is at /mcp under it."""
+    default_model: str = "loopyard-starter"
+    """Model of agents that name none."""
+    default_project: str = "demo"
+    """Project of callers that name none; made at the first start."""
+    upload_megabytes: int = Field(default=100, ge=1)
+    """Largest upload."""
+    shutdown_seconds: int = Field(default=5, ge=0)
+    """How long running chats may go on after the signal to stop."""
+
+    @field_validator("context_key")
+    @classmethod
+    def _hex(cls, value: SecretStr) -> SecretStr:
+        if len(bytes.fromhex(value.get_secret_value())) != 32:
+            raise ValueError("GATEWAY_CONTEXT_KEY must be 64 hex characters (openssl rand -hex 32)")
+        return value
+
+    @field_validator("admin_key")
+    @classmethod
+    def _key(cls, value: SecretStr) -> SecretStr:
+        text = value.get_secret_value()
+        if not text.startswith("ly_") or len(text) < 24:
+            raise ValueError("GATEWAY_ADMIN_KEY must be ly_<id>_<secret>, 24 characters or more")
+        return value
+
+    @field_validator("llm_url", "tools_url")
+    @classmethod
+    def _no_slash(cls, value: str) -> str:
+        return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _no_default_secret_outside(self) -> Settings:
+        defaults = {
+            "GATEWAY_CONTEXT_KEY": self.context_key.get_secret_value() == UNSAFE_CONTEXT_KEY,
+            "GATEWAY_SECRET_KEY": self.secret_key.get_secret_value() == UNSAFE_SECRET_KEY,
+            "GATEWAY_ADMIN_KEY": self.admin_key.get_secret_value() == UNSAFE_ADMIN_KEY,
+        }
+        left = [name for name, default in defaults.items() if default]
+        if left and not is_loopback(self.host):
+            raise ValueError(f"{', '.join(left)} must be set before listening on {self.host}")
+        self.cipher()  # a broken key must stop the start, not the first database that is added
+        return self
+
+    @classmethod
+    def from_environment(cls) -> Settings:
+        """Reads GATEWAY_*. Raises ValueError for a name that no field has: it is a typing slip."""
+        known = {f"GATEWAY_{name.upper()}" for name in cls.model_fields}
+        unknown = {name for name in os.environ if name.upper().startswith("GATEWAY_")} - known
+        if unknown:
+            raise ValueError(f"unknown: {', '.join(sorted(unknown))}. Known: {', '.join(sorted(known))}")
+        return cls()
+
+    @property
+    def folder(self) -> Path:
+        """The one folder that the gateway writes."""
+        return self.data.absolute() / "gateway"
+
+    @property
+    def uploads(self) -> Path:
+        return self.folder / "uploads"
+
+    @property
+    def database(self) -> str:
+        return self.database_url or f"sqlite+aiosqlite:///{self.folder / 'gateway.db'}"
+
+    def cipher(self) -> MultiFernet:
+        keys = self.secret_key.get_secret_value().split(",")
+        return MultiFernet([Fernet(key.strip()) for key in keys])
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

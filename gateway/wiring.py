@@ -1,0 +1,111 @@
+"""Everything that the gateway is made of, put together once."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+import httpx2
+
+from gateway.accounts.service import Accounts
+from gateway.agents.service import AgentList
+from gateway.chat.service import Chats
+from gateway.context import ContextMinter
+from gateway.conversations.service import Conversations
+from gateway.databases.service import Databases
+from gateway.db.database import Database
+from gateway.db.migrate import migrate
+from gateway.documents.ingestion import Ingestion
+from gateway.documents.service import Documents
+from gateway.hop import Hop
+from gateway.mcp.service import ToolCalls
+from gateway.projects.service import Projects
+from gateway.settings import Settings
+from graphs.agent import Agents
+from graphs.checkpoints import open_postgres, open_sqlite
+from graphs.llm import Models
+from graphs.load import load_agents
+
+MODEL_SECONDS = 300.0
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Services:
+    settings: Settings
+    database: Database
+    hop: Hop
+    http: httpx2.AsyncClient
+    """Pooled connections to the model server."""
+    models: Models
+    accounts: Accounts
+    projects: Projects
+    agents: AgentList
+    conversations: Conversations
+    documents: Documents
+    databases: Databases
+    tools: ToolCalls
+    chats: Chats
+
+
+@asynccontextmanager
+async def open_services(settings: Settings) -> AsyncIterator[Services]:
+    """Migrates, wires, takes up what was left unfinished; closes everything in reverse."""
+    settings.folder.mkdir(parents=True, exist_ok=True)
+    async with AsyncExitStack() as stack:
+        database = Database(settings.database)
+        stack.push_async_callback(database.close)
+        await migrate(database)
+        hop = Hop(settings.tools_url, ContextMinter(settings.context_key.get_secret_value()))
+        stack.push_async_callback(hop.close)
+        http = await stack.enter_async_context(_model_http())
+        saver = await stack.enter_async_context(
+            open_sqlite(settings.folder / "checkpoints.db")
+            if database.is_sqlite
+            else open_postgres(database.libpq)
+        )
+        models = Models(settings.llm_url, settings.llm_api_key.get_secret_value(), http)
+        thinking = Agents(models, settings.default_model, saver)
+        ingestion = Ingestion(database, hop, settings.uploads)
+        projects, conversations = Projects(database), Conversations(database)
+        documents = Documents(database, hop, ingestion, settings.uploads, settings.upload_megabytes << 20)
+        databases = Databases(database, hop, settings.cipher())
+        agents = AgentList(load_agents())
+        services = Services(
+            settings=settings,
+            database=database,
+            hop=hop,
+            http=http,
+            models=models,
+            accounts=Accounts(database),
+            projects=projects,
+            agents=agents,
+            conversations=conversations,
+            documents=documents,
+            databases=databases,
+            tools=ToolCalls(hop, databases),
+            chats=Chats(thinking, agents, conversations, documents, databases, hop),
+        )
+        await _prepare(services)
+        await ingestion.start()
+        stack.push_async_callback(ingestion.stop)
+        stack.push_async_callback(services.chats.settle)
+        yield services
+
+
+async def _prepare(services: Services) -> None:
+    await services.documents.prepare()
+    account_id = await services.accounts.ensure_admin(services.settings.admin_key.get_secret_value())
+    await services.projects.ensure(account_id, services.settings.default_project)
+    if count := await services.conversations.interrupt_running():
+        _log.warning("answers were interrupted", extra={"count": count})
+
+
+def _model_http() -> httpx2.AsyncClient:
+    limits = httpx2.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=30)
+    timeout = httpx2.Timeout(MODEL_SECONDS, connect=5.0)
+    # trust_env off: a proxy meant for the internet must not come between two services of one machine.
+    return httpx2.AsyncClient(limits=limits, timeout=timeout, trust_env=False)

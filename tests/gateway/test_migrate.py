@@ -1,0 +1,96 @@
+"""The schema: what the migrations make is what the code maps, on both databases."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, text
+
+from gateway.__main__ import main
+from gateway.db.base import Base
+from gateway.db.database import Database, unbroken
+from gateway.db.migrate import NewerSchema, migrate
+
+
+@pytest.fixture
+def url(database_url: str, tmp_path: Path) -> str:
+    return database_url or f"sqlite+aiosqlite:///{tmp_path / 'gateway.db'}"
+
+
+async def test_migrations_make_what_the_code_maps(url: str) -> None:
+    database = Database(url)
+    await migrate(database)
+    await migrate(database)  # the second time there is nothing to do
+
+    def differences(connection: Connection) -> list[object]:
+        return list(compare_metadata(MigrationContext.configure(connection), Base.metadata))
+
+    async with database.engine.connect() as connection:
+        assert await connection.run_sync(differences) == []
+    await database.close()
+
+
+async def test_a_newer_schema_is_refused(url: str) -> None:
+    database = Database(url)
+    await migrate(database)
+    async with database.write() as session:
+        await session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(NewerSchema, match=r"9999.*0001"):
+        await migrate(database)
+    await database.close()
+
+
+async def test_sqlite_waits_for_other_writers(tmp_path: Path) -> None:
+    database = Database(f"sqlite+aiosqlite:///{tmp_path / 'gateway.db'}")
+    async with database.write() as session:
+        await session.execute(text("CREATE TABLE t (n INTEGER)"))
+
+    async def add() -> None:
+        async with database.write() as session:
+            await session.execute(text("SELECT COUNT(*) FROM t"))
+            await session.execute(text("INSERT INTO t VALUES (1)"))
+
+    await asyncio.gather(*(add() for _ in range(20)))
+    async with database.read() as session:
+        assert await session.scalar(text("SELECT COUNT(*) FROM t")) == 20
+        assert await session.scalar(text("PRAGMA journal_mode")) == "wal"
+    await database.close()
+
+
+async def test_a_unit_of_work_ends_although_its_caller_is_cancelled(tmp_path: Path) -> None:
+    database = Database(f"sqlite+aiosqlite:///{tmp_path / 'gateway.db'}")
+    async with database.write() as session:
+        await session.execute(text("CREATE TABLE t (n INTEGER)"))
+    begun = asyncio.Event()
+
+    @unbroken
+    async def add() -> None:
+        async with database.write() as session:
+            begun.set()
+            await session.execute(text("INSERT INTO t VALUES (1)"))
+
+    task = asyncio.create_task(add())
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    async with database.write() as session:
+        assert await session.scalar(text("SELECT COUNT(*) FROM t")) == 1
+    await database.close()
+
+
+def test_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GATEWAY_DATA", str(tmp_path))
+    assert main(["migrate"]) == 0
+    assert (tmp_path / "gateway" / "gateway.db").exists()
+    assert main(["fly"]) == 2
+    assert "serve|migrate" in capsys.readouterr().err
+    monkeypatch.setenv("GATEWAY_PORT", "eighty")
+    assert main(["serve"]) == 2
+    assert "port" in capsys.readouterr().err
