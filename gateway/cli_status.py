@@ -1,0 +1,80 @@
+"""`loopyard status`: what runs, where, since when."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from gateway.probes import BEAT_LIMIT
+
+Facts = dict[str, Any]
+SERVICES = ("llm_server", "tools", "gateway", "worker")
+
+
+def collect_status(data: Path) -> Facts:
+    """`{"running", "data", "pid", "services": [{"name", "ok", "state", "url", "pid", "restarts"}]}`."""
+    run = data.absolute() / "run"
+    up = _read(run / "up.json")
+    alive = "pid" in up and psutil.pid_exists(up["pid"])
+    services = [_service(run, name, alive) for name in SERVICES]
+    return {
+        "running": alive and all(s["ok"] for s in services),
+        "data": str(data.absolute()),
+        "pid": up["pid"] if alive else None,
+        "up_seconds": round(time.time() - up["started_at"]) if alive else None,
+        "services": services,
+    }
+
+
+def print_status(status: Facts, console: Console) -> None:
+    """A table, and how to start where nothing runs."""
+    if status["pid"] is None:
+        console.print(f"Nothing runs on {status['data']}. Start it with [bold]loopyard up[/].")
+        return
+    console.print(f"{status['data']}: process {status['pid']}, up for {status['up_seconds']} s")
+    table = Table("service", "state", "address", "pid", "restarts")
+    for s in status["services"]:
+        state = Text(s["state"], style="green" if s["ok"] else "red")
+        table.add_row(s["name"], state, s["url"] or "", str(s["pid"] or ""), str(s["restarts"]))
+    console.print(table)
+
+
+def _service(run: Path, name: str, alive: bool) -> Facts:
+    facts = _read(run / f"{name}.json") if alive else {}
+    url = facts.get("url")
+    if not facts:
+        state = "starting" if alive else "stopped"
+    elif url is None:
+        state = "ready" if time.time() - facts.get("time", 0) < BEAT_LIMIT else "not answering"
+    else:
+        state = _ask(url) if facts.get("state") == "ready" else str(facts.get("state"))
+    return {
+        "name": name,
+        "ok": state == "ready",
+        "state": state,
+        "url": url,
+        "pid": facts.get("pid"),
+        "restarts": facts.get("restarts", 0),
+    }
+
+
+def _ask(url: str) -> str:
+    try:
+        response = httpx.get(f"{url}/health", timeout=5, trust_env=False)
+    except httpx.HTTPError:
+        return "not answering"
+    return "ready" if response.status_code == 200 else f"unwell (HTTP {response.status_code})"
+
+
+def _read(path: Path) -> Facts:
+    try:
+        found: Facts = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return found

@@ -1,0 +1,139 @@
+"""The four services of one installation: commands, addresses, and which secret goes to whom."""
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.data_folder import DataFolder
+from gateway.keeper import Service
+from gateway.ports import require_free
+from gateway.probes import HeartbeatProbe, HttpProbe, Probe
+
+LOOPBACK = "127.0.0.1"
+ROOT = Path(__file__).resolve().parents[1]
+PREFIXES = ("LLM_", "TOOLS_", "GATEWAY_", "RLHF_", "ANNOTATION_")
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Where the services listen."""
+
+    gateway: int = 8080
+    llm: int = 8000
+    tools: int = 9000
+
+
+def build_services(
+    data: DataFolder, ports: Ports, environment: Mapping[str, str], *, model: str | None = None
+) -> list[Service]:
+    """The services in the order in which they become ready.
+
+    A setting that the environment has wins over the one made here, but for addresses and folders, which
+    have to agree between services. Each service receives only the settings of its own prefix: what is
+    under GATEWAY_ (accounts, keys that decrypt) never reaches the process that parses documents.
+    """
+    settings = _settings(data, ports, environment)
+    if model:
+        settings["llm_server"]["LLM_MODEL"] = model
+
+    def service(name: str, room: str, verb: str, probe: Probe, url: str = "") -> Service:
+        env = service_environment(room, settings[room], environment)
+        return Service(name, _python(room, verb), env, probe, url)
+
+    llm, tools, gateway = _url(ports.llm), _url(ports.tools), _url(ports.gateway)
+    return [
+        service("llm_server", "llm_server", "serve", HttpProbe(f"{llm}/health"), llm),
+        service("tools", "tools", "serve", HttpProbe(f"{tools}/health"), tools),
+        service("gateway", "gateway", "serve", HttpProbe(f"{gateway}/health/live"), gateway),
+        service("worker", "rlhf", "worker", HeartbeatProbe(data.run / "worker.json")),
+    ]
+
+
+def require_free_ports(ports: Ports, environment: Mapping[str, str]) -> None:
+    """Check all ports before anything starts.
+
+    Raises:
+        CommandError: a port is taken; names it, its owner and the option that changes it.
+    """
+    require_free(LOOPBACK, ports.llm, "--llm-port")
+    require_free(LOOPBACK, ports.tools, "--tools-port")
+    require_free(environment.get("GATEWAY_HOST", LOOPBACK), ports.gateway, "--gateway-port")
+
+
+def prepare_command() -> list[str]:
+    """The command that makes the files of the starter model and of the embedder."""
+    return _python("llm_server", "prepare")
+
+
+def service_environment(room: str, own: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment of one service: everything but the settings of other rooms."""
+    prefix = f"{room.split('_')[0].upper()}_"
+    others = tuple(p for p in PREFIXES if p != prefix)
+    rest = {k: v for k, v in environment.items() if not k.startswith(others)}
+    path = os.pathsep.join(filter(None, (str(ROOT), environment.get("PYTHONPATH"))))
+    return {**rest, **own, "PYTHONPATH": path}
+
+
+def _python(room: str, verb: str) -> list[str]:
+    # -P: a folder `tools` in the current folder must not be taken for ours.
+    return [sys.executable, "-P", "-m", room, verb]
+
+
+def _settings(data: DataFolder, ports: Ports, environment: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    def chosen(name: str, default: str) -> str:
+        return environment.get(name) or default
+
+    context_key = chosen("GATEWAY_CONTEXT_KEY", data.secret("context-key"))
+    llm_key = chosen("LLM_API_KEY", data.secret("llm-api-key"))
+    # The file wins over GATEWAY_ADMIN_KEY: the command line and scripts read the key from there.
+    admin_key = data.admin_key()
+    return {
+        "llm_server": {
+            "LLM_HOST": LOOPBACK,
+            "LLM_PORT": str(ports.llm),
+            "LLM_DATA": str(data.path / "models"),
+            "LLM_API_KEY": llm_key,
+            "LLM_ADMIN_KEY": chosen("LLM_ADMIN_KEY", admin_key),
+            # Less than the time that the supervisor gives it to stop.
+            "LLM_DRAIN_SECONDS": chosen("LLM_DRAIN_SECONDS", "5"),
+        },
+        "tools": {
+            "TOOLS_HOST": LOOPBACK,
+            "TOOLS_PORT": str(ports.tools),
+            "TOOLS_DATA": str(data.path / "tools"),
+            "TOOLS_UPLOADS": str(data.path / "gateway" / "uploads"),
+            "TOOLS_CONTEXT_KEY": context_key,
+            "TOOLS_LLM_URL": f"{_url(ports.llm)}/v1",
+            "TOOLS_LLM_API_KEY": llm_key,
+        },
+        "gateway": {
+            "GATEWAY_HOST": chosen("GATEWAY_HOST", LOOPBACK),
+            "GATEWAY_PORT": str(ports.gateway),
+            "GATEWAY_DATA": str(data.path),
+            "GATEWAY_CONTEXT_KEY": context_key,
+            "GATEWAY_SECRET_KEY": chosen("GATEWAY_SECRET_KEY", data.secret("fernet-key")),
+            "GATEWAY_ADMIN_KEY": admin_key,
+            "GATEWAY_LLM_URL": chosen("GATEWAY_LLM_URL", f"{_url(ports.llm)}/v1"),
+            "GATEWAY_LLM_API_KEY": chosen("GATEWAY_LLM_API_KEY", llm_key),
+            "GATEWAY_TOOLS_URL": _url(ports.tools),
+        },
+        "rlhf": {
+            "RLHF_DATA": str(data.path / "jobs"),
+            "RLHF_MODELS": str(data.path / "models"),
+            "RLHF_RUN": str(data.run),
+        },
+    }
+
+
+def _url(port: int) -> str:
+    return f"http://{LOOPBACK}:{port}"
+
+
+def read_environment(folder: Path) -> dict[str, str]:
+    """The environment, completed from a `.env` file in a folder; a variable that is set wins."""
+    from dotenv import dotenv_values
+
+    file = {name: value for name, value in dotenv_values(folder / ".env").items() if value is not None}
+    return {**file, **os.environ}

@@ -1,0 +1,87 @@
+"""A run learns, stops and goes on as if it had not stopped, and its folder opens elsewhere."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from rlhf.starter.export import export
+from rlhf.starter.model import Starter, from_transformers, qwen3_config, to_transformers
+from rlhf.starter.tokenizer import load_tokenizer
+from rlhf.starter.train import Recipe, Trainer, factor
+from tests.rlhf.conftest import TINY
+
+RECIPE = Recipe(shape=TINY, minutes=60, batch_tokens=1024, compiled=False, warm_up_steps=5)
+
+
+def test_the_own_forward_pass_is_transformers() -> None:
+    torch.manual_seed(0)
+    model = Starter(TINY, 64)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    other = to_transformers(model, qwen3_config(TINY, 64, end=1, pad=0))
+    tokens = torch.randint(0, 64, (2, 30))
+    with torch.no_grad():
+        assert torch.allclose(model.logits(tokens), other(tokens).logits, atol=2e-3)
+
+
+def test_loss_is_over_marked_tokens_only() -> None:
+    torch.manual_seed(0)
+    model = Starter(TINY, 64)
+    tokens = torch.randint(0, 64, (1, 12))
+    marks = torch.zeros(1, 12, dtype=torch.bool)
+    marks[0, 7] = True
+    logits = model.logits(tokens[:, :-1])
+    expected = torch.nn.functional.cross_entropy(logits[:, 6], tokens[:, 7])
+    assert torch.allclose(model.loss(tokens, marks), expected)
+
+
+def test_a_run_learns(tokens: Path, tmp_path: Path) -> None:
+    trainer = Trainer(RECIPE, tokens, tmp_path)
+    losses = [trainer.advance() for _ in range(25)]
+    assert sum(losses[-5:]) < 0.9 * sum(losses[:5])
+
+
+def test_a_resumed_run_gives_the_same_losses(tokens: Path, tmp_path: Path) -> None:
+    whole = Trainer(RECIPE, tokens, tmp_path / "whole")
+    expected = [whole.advance() for _ in range(6)]
+    first = Trainer(RECIPE, tokens, tmp_path / "parts")
+    begun = [first.advance() for _ in range(3)]
+    first.save()
+    rest = Trainer(RECIPE, tokens, tmp_path / "parts")
+    assert begun + [rest.advance() for _ in range(3)] == pytest.approx(expected, rel=1e-4)
+    assert rest.step == 6
+
+
+def test_the_rate_warms_up_holds_and_falls_to_zero() -> None:
+    recipe = Recipe(minutes=100, warm_up_steps=10, decay_share=0.4)
+    assert factor(recipe, 0, 0) == pytest.approx(0.1)
+    assert factor(recipe, 50, 60) == 1.0
+    assert factor(recipe, 50, 80) == pytest.approx(0.5)
+    assert factor(recipe, 50, 100) == 0.0
+
+
+def test_the_log_and_the_recipe_are_kept(tokens: Path, tmp_path: Path) -> None:
+    Trainer(RECIPE, tokens, tmp_path).run(stop=3)
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert rows[-1]["step"] == 3
+    assert json.loads((tmp_path / "recipe.json").read_text())["shape"]["hidden"] == TINY.hidden
+
+
+def test_the_exported_folder_opens_in_transformers(tokens: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    tokenizer = load_tokenizer(tokens)
+    model = Starter(TINY, (len(tokenizer) + 31) // 32 * 32)
+    export(model, tokenizer, tmp_path)
+    assert all(path.stat().st_size <= 15_000_000 for path in tmp_path.glob("*.safetensors"))
+    theirs = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32)
+    words: Any = AutoTokenizer.from_pretrained(tmp_path)
+    ids = words.apply_chat_template(
+        [{"role": "user", "content": "hi"}], add_generation_prompt=True, return_tensors="pt", return_dict=True
+    )["input_ids"]
+    with torch.no_grad():
+        assert torch.allclose(theirs(ids).logits, from_transformers(tmp_path).logits(ids), atol=1e-3)
+        assert torch.allclose(theirs(ids).logits, model.logits(ids), atol=2e-2)

@@ -1,0 +1,205 @@
+"""The worker as a process: jobs, resumption after kill -9, one worker a folder."""
+
+import hashlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from rlhf.errors import JobNotFound
+from rlhf.jobs import Job, Jobs, Kind, State
+
+
+@dataclass(frozen=True)
+class Place:
+    """Folders of a worker."""
+
+    root: Path
+
+    @property
+    def models(self) -> Path:
+        return self.root / "models"
+
+    @property
+    def heartbeat(self) -> Path:
+        return self.root / "run" / "worker.json"
+
+    @property
+    def env(self) -> dict[str, str]:
+        folders = {"RLHF_DATA": "jobs", "RLHF_MODELS": "models", "RLHF_RUN": "run"}
+        own = {name: str(self.root / folder) for name, folder in folders.items()}
+        return {**os.environ, **own, "RLHF_BEAT_SECONDS": "0.1", "RLHF_STOP_SECONDS": "0"}
+
+    def add(self, files: dict[str, str]) -> None:
+        """Write model files and their manifest."""
+        entries = {
+            name: {"sha256": hashlib.sha256(text.encode()).hexdigest()} for name, text in files.items()
+        }
+        for name, text in files.items():
+            (self.models / name).parent.mkdir(parents=True, exist_ok=True)
+            (self.models / name).write_text(text)
+        (self.models / "manifest.json").write_text(json.dumps({"format": 1, "files": entries}))
+
+    def run(self, verb: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "rlhf", verb]
+        return subprocess.run(command, env=self.env, capture_output=True, text=True, timeout=60)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    (tmp_path / "models").mkdir()
+    return Place(tmp_path)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for something that has to happen; the test's time limit is the only limit."""
+    while not condition():
+        time.sleep(0.02)
+
+
+def beats(place: Place, pid: int) -> bool:
+    try:
+        return bool(json.loads(place.heartbeat.read_text())["pid"] == pid)
+    except OSError:
+        return False
+
+
+@contextmanager
+def worker(place: Place) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker that is ready."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "rlhf", "worker"], env=place.env, stderr=subprocess.DEVNULL
+    ) as process:
+        until(lambda: beats(place, process.pid) or process.poll() is not None)
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.fixture
+def jobs(place: Place) -> Iterator[Callable[[], Jobs]]:
+    """Opens the record, which exists as soon as a worker was ready once."""
+    opened: list[Jobs] = []
+
+    def open_() -> Jobs:
+        opened.append(Jobs(place.root / "jobs"))
+        return opened[-1]
+
+    yield open_
+    for one in opened:
+        one.__exit__(None, None, None)
+
+
+def finished(jobs: Jobs, job_id: str) -> Job:
+    until(lambda: jobs.get(job_id).state not in (State.QUEUED, State.RUNNING))
+    return jobs.get(job_id)
+
+
+def test_a_check_of_good_models_names_every_file(place: Place, jobs: Callable[[], Jobs]) -> None:
+    place.add({"starter/model.gguf": "weights", "embedder.gguf": "more"})
+    with worker(place):
+        job = finished(jobs(), jobs().ask(Kind.CHECK, str(place.models)))
+    assert job.state is State.DONE
+    assert job.result == [{"name": "embedder.gguf", "bytes": 4}, {"name": "starter/model.gguf", "bytes": 7}]
+
+
+def test_a_changed_a_missing_and_an_unlisted_model_fail_with_the_remedy(place: Place) -> None:
+    with worker(place):
+        assert "manifest.json is missing" in place.run("check").stdout
+        place.add({"a.gguf": "weights"})
+        (place.models / "a.gguf").write_text("damaged")
+        done = place.run("check")
+        assert done.returncode == 1
+        assert "a.gguf has changed" in done.stdout
+        assert "`python -m llm_server prepare` makes it again" in done.stdout
+        (place.models / "a.gguf").unlink()
+        assert "a.gguf is missing" in place.run("check").stdout
+
+
+def test_a_killed_worker_runs_only_what_is_missing(place: Place, jobs: Callable[[], Jobs]) -> None:
+    place.add({"a.gguf": "first", "b.gguf": "second", "c.gguf": "third"})
+    # Hashing this takes long enough to be killed in the middle; it takes no space.
+    with (place.models / "b.gguf").open("wb") as big:
+        big.truncate(2**40)
+    with worker(place) as first:
+        record = jobs()
+        job_id = record.ask(Kind.CHECK, str(place.models))
+        until(lambda: len(record.steps(job_id)) == 2)
+        assert record.get(job_id).state is State.RUNNING
+        until(lambda: job_id in json.loads(place.heartbeat.read_text())["jobs"]["running"])
+        first.kill()
+        first.wait()
+    (place.models / "b.gguf").write_text("second")
+    # Were the first file looked at again, the job would fail.
+    (place.models / "a.gguf").write_text("changed after it was checked")
+    with worker(place):
+        job = finished(record, job_id)
+    assert job.state is State.DONE
+    assert [entry["name"] for entry in job.result] == ["a.gguf", "b.gguf", "c.gguf"]
+    assert len(record.steps(job_id)) == 4
+
+
+def test_a_job_that_was_asked_for_while_no_worker_ran_is_done_by_the_next(
+    place: Place, jobs: Callable[[], Jobs]
+) -> None:
+    place.add({"a.gguf": "first"})
+    with worker(place):
+        pass
+    record = jobs()
+    job_id = record.ask(Kind.CHECK, str(place.models), once="nightly")
+    assert record.ask(Kind.CHECK, str(place.models), once="nightly") == job_id == "nightly"
+    assert [job.state for job in record.list()] == [State.QUEUED]
+    with worker(place):
+        assert finished(record, job_id).state is State.DONE
+
+
+def test_a_cancelled_job_stays_cancelled(place: Place, jobs: Callable[[], Jobs]) -> None:
+    with worker(place):
+        pass
+    record = jobs()
+    job_id = record.ask(Kind.CHECK, str(place.models))
+    record.cancel(job_id)
+    assert record.get(job_id).state is State.CANCELLED
+    with pytest.raises(JobNotFound, match="no job 'x'"):
+        record.get("x")
+
+
+def test_a_second_worker_is_refused_by_the_number_of_the_first(place: Place) -> None:
+    with worker(place) as first:
+        second = place.run("worker")
+    assert second.returncode == 1
+    assert f"has a worker already, process {first.pid}" in second.stderr
+
+
+def test_the_worker_listens_on_no_port_and_stops_when_asked(place: Place) -> None:
+    with worker(place) as process:
+        connections = psutil.Process(process.pid).net_connections()
+        assert not [c for c in connections if c.type is socket.SOCK_STREAM]
+        process.send_signal(signal.SIGTERM)
+        assert process.wait() == 0
+    assert not place.heartbeat.exists()
+
+
+def test_a_setting_that_does_not_exist_is_named(place: Place) -> None:
+    command = [sys.executable, "-m", "rlhf", "jobs"]
+    env = {**place.env, "RLHF_MODEL": "x"}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "unknown settings: RLHF_MODEL. Known: " in done.stderr
+
+
+def test_the_contract_is_free_of_torch_and_of_the_job_engine() -> None:
+    code = "import sys, rlhf.jobs; print(*sys.modules)"
+    loaded = subprocess.check_output([sys.executable, "-c", code], text=True).split()
+    assert not {"torch", "dbos", "sqlalchemy"} & set(loaded)
