@@ -15,6 +15,8 @@ from gateway.logs import configure
 from gateway.settings import Settings
 
 VERBS = ("serve", "migrate")
+FAREWELL_SECONDS = 2
+"""For the last event of answers that were interrupted, and for their record."""
 
 
 class Server(uvicorn.Server):
@@ -23,7 +25,7 @@ class Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         services = getattr(self.config.app.state, "services", None)  # type: ignore[union-attr]  # always our FastAPI
         if services:
-            services.chats.draining = True
+            services.chats.drain(services.settings.shutdown_seconds)
         super().handle_exit(sig, frame)
 
 
@@ -34,7 +36,7 @@ def serve(settings: Settings) -> None:
         port=settings.port,
         access_log=False,
         log_config=None,
-        timeout_graceful_shutdown=settings.shutdown_seconds,
+        timeout_graceful_shutdown=settings.shutdown_seconds + FAREWELL_SECONDS,
     )
     Server(config).run()
 

@@ -23,6 +23,7 @@ from gateway.cli_errors import CommandError
 SUFFIXES = {".md", ".markdown", ".txt", ".pdf", ".docx", ".csv"}
 FINISHED = {"ready", "failed"}
 STALLED = 15.0  # seconds without any change after which documents without embeddings are left to the server
+STUCK = 300.0  # seconds without any change after which all others are
 PATIENCE = 30.0  # seconds without an answer of the gateway
 
 
@@ -150,9 +151,8 @@ def _wait(
         seen = repr([(d["id"], d["state"], d.get("progress")) for d in open_])
         if seen != before:
             changed, before = time.monotonic(), seen
-        stalled = time.monotonic() - changed > STALLED and all(
-            d["state"] == "awaiting-embeddings" for d in open_
-        )
+        limit = STALLED if all(d["state"] == "awaiting-embeddings" for d in open_) else STUCK
+        stalled = time.monotonic() - changed > limit
         if not open_ or stalled:
             _settle(pending, states, report)
             return
@@ -189,8 +189,10 @@ def _settle(pending: dict[str, str], states: dict[str, Item], report: Report) ->
             report.failed[name] = str(document["error"] or "unknown reason")
         elif document["state"] == "ready":
             report.added.append(name)
-        else:
+        elif document["state"] == "awaiting-embeddings":
             report.waiting.append(name)
+        else:
+            report.failed[name] = f"still {document['state']} after {STUCK / 60:.0f} minutes without progress"
 
 
 def _hidden(path: Path) -> bool:

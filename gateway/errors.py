@@ -126,6 +126,8 @@ def problem(error: BaseException) -> tuple[int, Problem, bool]:
     if isinstance(error, HTTPException):
         status = error.status_code
         return status, _body(status, str(error.detail), CODES.get(status, "http_error")), False
+    if _is_locked(error):
+        return 503, _body(503, "The database is busy. Try again.", "database_busy"), True
     if is_full(error):
         return 507, _body(507, "The disk is full. Free some space and try again.", "storage_full"), True
     _log.exception("unexpected error", exc_info=error)
@@ -138,6 +140,12 @@ def is_full(error: BaseException) -> bool:
         return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     cause = error.orig if isinstance(error, OperationalError) else None
     return isinstance(cause, sqlite3.OperationalError) and "disk is full" in str(cause)
+
+
+def _is_locked(error: BaseException) -> bool:
+    """Another process (a backup, a person with a shell) holds SQLite's write lock."""
+    cause = error.orig if isinstance(error, OperationalError) else None
+    return isinstance(cause, sqlite3.OperationalError) and "locked" in str(cause)
 
 
 def _body(status: int, message: str, code: str, param: str | None = None) -> Problem:

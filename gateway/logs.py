@@ -13,7 +13,7 @@ class Facts(logging.Formatter):
     """Adds what was given as `extra`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        facts = (f"{name}={value}" for name, value in vars(record).items() if name not in _OWN)
+        facts = [f"{name}={value}" for name, value in vars(record).items() if name not in _OWN]
         line, *rest = super().format(record).split("\n", 1)
         return "\n".join([" ".join([line, *facts]), *rest])
 

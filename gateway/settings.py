@@ -43,8 +43,8 @@ class Settings(BaseSettings):
     """Key for that API."""
     tools_url: str = "http://127.0.0.1:9000"
     """The tools service; MCP is at /mcp under it."""
-    default_model: str = "loopyard-starter"
-    """Model of agents that name none."""
+    default_model: str = ""
+    """Model of agents that name none; the first chat model of the model server when empty."""
     default_project: str = "demo"
     """Project of callers that name none; made at the first start."""
     upload_megabytes: int = Field(default=100, ge=1)

@@ -14,7 +14,9 @@ from typing import Any
 
 from graphs.events import Source
 
-QUOTE = re.compile(r"[\"“]([^\"“”]{2,}?)[\"”]\s*[.,;:]?\s*((?:\[\d{1,3}\]\s*)+)?")
+CLOSER = re.compile(r"[\"”]\s*[.,;:]?\s*((?:\[\d{1,3}\]\s*)+)")
+OPENERS = '"“'
+UNCITED = re.compile(r"[\"“]([^\"“”]{2,}?)[\"”]")
 NUMBER = re.compile(r"\[(\d{1,3})\]")
 FEW_WORDS = 4
 """A quoted text without a number counts as a citation from this many words on; below, it is a name."""
@@ -40,9 +42,10 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class Citation:
-    """Text quoted in an answer ("" where only a number stands) and the number beside it."""
+    """A quoted text in its possible readings, the longest first ("" where only a number stands), and the
+    number beside it."""
 
-    quote: str
+    readings: tuple[str, ...]
     n: int | None
 
 
@@ -58,32 +61,44 @@ def verify(answer: str, found: Sequence[Passage]) -> list[Source]:
     `found` holds the passages of every search of the run, the latest search last: where two searches
     gave the same number, the one that holds the quote is meant, else the latest.
     """
-    sources = [source for citation in citations(answer) for source in _source(citation, found)]
+    sources = [source for citation in citations(answer) for source in _sources(citation, found)]
     return list({(source.n, source.document_id, source.quote): source for source in sources}.values())
 
 
 def citations(answer: str) -> Iterator[Citation]:
-    """Quotes with their numbers, then numbers that stand alone."""
-    rest = answer
-    for match in QUOTE.finditer(answer):
-        quote, numbers = match.group(1).strip(), NUMBER.findall(match.group(2) or "")
-        if numbers or len(quote.split()) >= FEW_WORDS:
-            yield from (Citation(quote, int(n)) for n in numbers) if numbers else [Citation(quote, None)]
-        rest = rest.replace(match.group(0), " ", 1)
-    yield from (Citation("", int(n)) for n in dict.fromkeys(NUMBER.findall(rest)))
+    """Quotes with their numbers, then long quotes without one, then numbers that stand alone."""
+    begin, rest = 0, answer
+    for closer in CLOSER.finditer(answer):
+        quotes = _readings(answer, begin, closer.start())
+        if not quotes:
+            continue
+        yield from (Citation(quotes, int(n)) for n in NUMBER.findall(closer.group(1)))
+        rest = rest.replace(answer[closer.start() - len(quotes[-1]) : closer.end()], " ", 1)
+        begin = closer.end()
+    for match in UNCITED.finditer(rest):
+        if len(match.group(1).split()) >= FEW_WORDS:
+            yield Citation((match.group(1).strip(),), None)
+    yield from (Citation(("",), int(n)) for n in dict.fromkeys(NUMBER.findall(rest)))
 
 
-def _source(citation: Citation, found: Sequence[Passage]) -> Iterable[Source]:
+def _readings(answer: str, begin: int, end: int) -> tuple[str, ...]:
+    """What a quote that closes at `end` may be: from each opening mark on, the longest first. A quoted
+    sentence can hold quotation marks itself."""
+    openings = [at for at in range(begin, end) if answer[at] in OPENERS]
+    return tuple(text for at in openings if (text := answer[at + 1 : end].strip()))
+
+
+def _sources(citation: Citation, found: Sequence[Passage]) -> Iterable[Source]:
     named = [p for p in reversed(found) if citation.n in (None, p.n)]
-    for passage in named:
-        span = locate(citation.quote, passage.text)
-        if citation.quote and span is not None:
-            return [_made(citation, passage, span)]
+    for quote in filter(None, citation.readings):
+        for passage in named:
+            if span := locate(quote, passage.text):
+                return [_made(quote, passage, span)]
     # A quote without a number and without a passage is somebody's words, not a citation.
-    return [_made(citation, named[0], None)] if named and citation.n is not None else []
+    return [_made(citation.readings[-1], named[0], None)] if named and citation.n is not None else []
 
 
-def _made(citation: Citation, passage: Passage, span: tuple[int, int] | None) -> Source:
+def _made(quote: str, passage: Passage, span: tuple[int, int] | None) -> Source:
     start, end = passage.start, passage.end
     if span and start is not None:
         start, end = start + span[0], start + span[1]
@@ -93,7 +108,7 @@ def _made(citation: Citation, passage: Passage, span: tuple[int, int] | None) ->
         document_id=passage.document_id,
         page=passage.page,
         section=passage.section,
-        quote=citation.quote,
+        quote=quote,
         score=passage.score,
         start=start,
         end=end,

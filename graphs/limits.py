@@ -21,7 +21,9 @@ PASSAGES_OF_ROOM = 0.65
 """The rest is for a table, so that an answer from both sides fits."""
 TOOL_TOKENS = 60
 """One line of the tool listing, with its description."""
-MARK = " [...]"
+MARK = "... (more rows)"
+SENTENCE = re.compile(r"(?<=[.!?])\s|\n")
+LINE = re.compile(r"\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,21 +69,26 @@ class Budget:
             return text
         parts = re.split(r"\n\n(?=\[\d+\] )", text)
         each = max(60, int(tokens * self.characters_per_token / len(parts)))
-        return "\n\n".join(cut(part, each) for part in parts)
+        # Without a mark: what stands in a passage may be quoted, and the reader is told elsewhere.
+        return "\n\n".join(cut(part, each, SENTENCE) for part in parts)
 
     def result(self, text: str) -> str:
         """Any other tool's text, cut at the end of a line."""
         tokens = max(self.share("tables"), int(self.room * (1 - PASSAGES_OF_ROOM)))
-        return cut(text, int(tokens * self.characters_per_token), "\n")
+        characters = int(tokens * self.characters_per_token)
+        return text if len(text) <= characters else f"{cut(text, characters, LINE)}\n{MARK}"
 
     def with_room(self, texts: Sequence[str], history: Sequence[BaseMessage], tools: int) -> Budget:
         """The same budget, knowing what the rest of the prompt takes."""
         used = sum(map(self.tokens, texts)) + sum(map(self.message_tokens, history)) + tools * TOOL_TOKENS
         return replace(self, room=max(0, self.context - self.answer - used - MESSAGE_TOKENS * 8))
 
-    def check(self, messages: Sequence[BaseMessage], tools: str) -> None:
-        """Raises PromptTooLong when what cannot be cut (persona, tools, question) does not fit."""
-        needed = sum(map(self.message_tokens, messages)) + self.tokens(tools)
+    def check(self, messages: Sequence[BaseMessage], tools: int) -> None:
+        """Raises PromptTooLong when what cannot be cut (persona, tools, question) does not fit.
+
+        `tools` are the tokens of the tool listing.
+        """
+        needed = sum(map(self.message_tokens, messages)) + tools
         if needed + self.answer > self.context:
             raise PromptTooLong(
                 f"The prompt needs about {needed} tokens and the answer {self.answer}, the model's context "
@@ -89,13 +96,12 @@ class Budget:
             )
 
 
-def cut(text: str, characters: int, at: str = ". ") -> str:
-    """The text up to the last `at` within `characters`, marked."""
+def cut(text: str, characters: int, at: re.Pattern[str]) -> str:
+    """The text up to the last `at` within `characters`; up to the last word where there is none."""
     if len(text) <= characters:
         return text
-    head = text[:characters]
-    end = head.rfind(at)
-    return (head[: end + 1] if end > characters // 2 else head).rstrip() + MARK
+    ends = [match.start() for match in at.finditer(text, 0, characters) if match.start() > characters // 3]
+    return text[: ends[-1]] if ends else text[:characters].rsplit(" ", 1)[0]
 
 
 def _turns(messages: Sequence[BaseMessage]) -> list[list[BaseMessage]]:

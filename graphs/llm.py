@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
+from urllib.parse import quote
 
 import httpx2
 import openai
@@ -38,6 +39,8 @@ class ModelCard:
     id: str
     context: int = DEFAULT_CONTEXT
     extensions: frozenset[str] = frozenset()
+    chats: bool = True
+    """Whether it answers chats; servers that publish no capabilities are believed to."""
     characters_per_token: float = CHARACTERS_PER_TOKEN
 
 
@@ -55,14 +58,29 @@ class Models:
     _chats: dict[tuple[str, float, int, bool], ChatOpenAI] = field(default_factory=dict)
 
     async def card(self, model: str) -> ModelCard:
-        """Raises ModelUnavailable, or UnknownModel naming the models that the server has."""
+        """The card of a model by its id or an alias; "" is the server's first chat model.
+
+        Raises ModelUnavailable, or UnknownModel naming the models that the server has.
+        """
         if model not in self._cards or time.monotonic() - self._read_at > CARD_SECONDS:
             await self._read_cards()
-        if model not in self._cards:
-            raise UnknownModel(f"No model {model!r}. Models: {', '.join(sorted(self._cards)) or 'none'}.")
-        if model not in self._ratios:
-            self._ratios[model] = await self._measure(model)
-        return replace(self._cards[model], characters_per_token=self._ratios[model])
+        found = self._cards.get(model) if model else self._first_chat()
+        card = found or await self._alias(model)
+        if card.id not in self._ratios:
+            self._ratios[card.id] = await self._measure(card.id)
+        return replace(card, characters_per_token=self._ratios[card.id])
+
+    def _first_chat(self) -> ModelCard | None:
+        return next((card for card in self._cards.values() if card.chats), None)
+
+    async def _alias(self, model: str) -> ModelCard:
+        """A server may answer to names that it does not list."""
+        answer = await self._get(f"models/{quote(model, safe='')}") if model else None
+        if answer is None or answer.status_code != 200 or "id" not in answer.json():
+            known = ", ".join(sorted(self._cards)) or "none"
+            raise UnknownModel(f"No model {model!r}. Models: {known}.")
+        self._cards[model] = _card(answer.json())
+        return self._cards[model]
 
     async def _measure(self, model: str) -> float:
         """Characters a token of the model's tokenizer, from the usage of a one-token answer.
@@ -77,13 +95,16 @@ class Models:
         return len(SAMPLE) / used if used else CHARACTERS_PER_TOKEN
 
     async def _read_cards(self) -> None:
-        async with translated():
-            headers = {"Authorization": f"Bearer {self.api_key}"}
-            response = await self.http.get(f"{self.url}/models", headers=headers, timeout=5.0)
+        response = await self._get("models")
         if response.status_code != 200:
             raise ModelUnavailable(f"The model server answered {response.status_code} on /v1/models.")
         self._cards = {entry["id"]: _card(entry) for entry in response.json()["data"]}
         self._read_at = time.monotonic()
+
+    async def _get(self, path: str) -> httpx2.Response:
+        async with translated():
+            headers = {"Authorization": f"Bearer {self.api_key}"}
+            return await self.http.get(f"{self.url}/{path}", headers=headers, timeout=10.0)
 
     def chat(self, model: str, *, temperature: float, max_tokens: int, stream: bool) -> ChatOpenAI:
         """A chat model. Kept, because building one costs milliseconds (it makes HTTP clients)."""
@@ -109,6 +130,7 @@ def _card(entry: dict[str, Any]) -> ModelCard:
         id=entry["id"],
         context=int(entry.get("max_model_len") or DEFAULT_CONTEXT),
         extensions=frozenset(entry.get("extensions") or ()),
+        chats="chat" in (entry.get("capabilities") or ["chat"]),
     )
 
 

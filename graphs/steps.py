@@ -15,6 +15,7 @@ from graphs import llm
 from graphs.citations import Passage, passages
 from graphs.database_schema import Schema
 from graphs.events import Notice, ToolAnswered, ToolCalled, pack
+from graphs.limits import TOOL_TOKENS
 from graphs.mcp_tools import declared
 from graphs.state import Run
 
@@ -33,6 +34,13 @@ def system_message(run: Run, schema: Schema) -> SystemMessage:
 def tool_definitions(run: Run, names: Sequence[str], schema: Schema) -> list[dict[str, Any]]:
     tools = [run.tools[name] for name in names if name in run.tools]
     return declared(tools, schema, run.card.extensions)
+
+
+def listing_tokens(run: Run, tools: Sequence[dict[str, Any]]) -> int:
+    """What the tools take in the prompt: a line each with our template, their JSON with others'."""
+    if "x-span" in run.card.extensions:
+        return len(tools) * TOOL_TOKENS
+    return run.budget.tokens(json.dumps(tools)) if tools else 0
 
 
 def extra_body(run: Run, messages: Sequence[BaseMessage]) -> dict[str, Any]:
@@ -54,7 +62,7 @@ async def ask(
 
     Raises PromptTooLong, ModelUnavailable, ModelRefused.
     """
-    run.budget.check(messages, json.dumps(tools) if tools else "")
+    run.budget.check(messages, listing_tokens(run, tools))
     bound: dict[str, Any] = dict(run.sampling.get("extra", {}))
     if tools:
         bound |= {"tools": tools, "tool_choice": _choice(choice)}

@@ -8,15 +8,18 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 from rich.console import Console
+from rich.table import Table
 
 from llm_server.convert.converter import fetch_converter
 from llm_server.convert.prepare import prepare_chat, prepare_embedder
+from llm_server.doctor import examine
 from llm_server.errors import LlmServerError
 from llm_server.settings import Settings, load_settings
 
 app = typer.Typer(
     help="Serve language models over the OpenAI API. Settings: the environment (LLM_...), then options.",
     no_args_is_help=True,
+    add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
@@ -35,7 +38,16 @@ def _settings(**overrides: object) -> Settings:
         raise typer.Exit(2) from error
 
 
-@app.command()
+def _settings_help() -> str:
+    """Every setting with its default, for --help."""
+    lines = []
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default is None else f" Default: {field.default}."
+        lines.append(f"LLM_{name.upper()}: {' '.join((field.description or '').split())}{default}")
+    return "\n\n".join(["Settings from the environment:", *lines])
+
+
+@app.command(epilog=_settings_help())
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on (LLM_HOST).")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on (LLM_PORT).")] = None,
@@ -83,3 +95,16 @@ def prepare(
     except LlmServerError as error:
         console.print(f"[red]{error.message}[/]")
         raise typer.Exit(1) from error
+
+
+@app.command()
+def doctor(model: Model = None, data: Data = None) -> None:
+    """Look at everything that `serve` needs and say what is missing (exit status 1)."""
+    settings = _settings(model=model, data=data)
+    findings = examine(settings)
+    table = Table("", "what", "finding", box=None)
+    for finding in findings:
+        table.add_row("[green]ok[/]" if finding.good else "[red]no[/]", finding.what, finding.text)
+    console.print(table)
+    if not all(finding.good for finding in findings):
+        raise typer.Exit(1)

@@ -18,7 +18,9 @@ log = logging.getLogger(__name__)
 
 
 class _Server(uvicorn.Server):
-    """Ends in order on SIGTERM and SIGINT; uvicorn's own raises the signal again, so that no exit status is 0."""
+    """Ends in order on SIGTERM and SIGINT; uvicorn's own raises the signal again, so that no exit status
+    is 0.
+    """
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

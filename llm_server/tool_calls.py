@@ -165,6 +165,7 @@ class OutputReader:
         self._state = _State.TEXT
         self._depth, self._in_string, self._escaped = 0, False, False
         self._fresh = True
+        self._after_thought = False
         self.count = 0
         """Calls that have begun."""
 
@@ -201,6 +202,9 @@ class OutputReader:
                 return self._skip_past(CLOSE, _State.TEXT)
 
     def _text(self, parts: list[Part]) -> bool:
+        if self._after_thought:
+            self._buffer = self._buffer.lstrip("\n")
+            self._after_thought = not self._buffer
         if self._fresh and self._buffer.lstrip().startswith(THINK):
             self._fresh = False
             return self._skip_past(THINK, _State.THINKING)
@@ -235,8 +239,8 @@ class OutputReader:
         if at < 0:
             self._buffer = self._buffer[len(text) :]
             return False
-        self._buffer = self._buffer[at + len(THOUGHT) :].lstrip("\n")
-        self._state = _State.TEXT
+        self._buffer = self._buffer[at + len(THOUGHT) :]
+        self._state, self._after_thought = _State.TEXT, True
         return True
 
     def _skip_past(self, mark: str, state: _State) -> bool:

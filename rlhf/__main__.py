@@ -13,7 +13,7 @@ import time
 from typing import NoReturn
 
 from rlhf.errors import RlhfError
-from rlhf.jobs import Job, Jobs, Kind, State
+from rlhf.jobs import Job, Jobs, State
 from rlhf.settings import Settings
 
 
@@ -44,13 +44,14 @@ def _worker(settings: Settings) -> NoReturn:
 
 def _check(settings: Settings) -> int:
     with Jobs(settings.data) as jobs:
-        job = jobs.get(jobs.ask(Kind.CHECK, str(settings.models.absolute())))
+        job = jobs.get(jobs.ask_for_check(settings.data, settings.models))
         while job.state in (State.QUEUED, State.RUNNING):
             time.sleep(0.2)
             job = jobs.get(job.id)
     _print(job)
     for checked in job.result or ():
-        sys.stdout.write(f"  {checked['name']}  {checked['bytes']} bytes\n")
+        state = "unchanged" if checked["known"] else "recorded"
+        sys.stdout.write(f"  {checked['name']}  {checked['bytes']} bytes  {state}\n")
     return 0 if job.state is State.DONE else 1
 
 

@@ -107,6 +107,11 @@ class Jobs:
             options["workflow_id"] = once
         return self._client.enqueue(options, *arguments).get_workflow_id()  # type: ignore[arg-type]  # a TypedDict
 
+    def ask_for_check(self, folder: Path, models: Path, once: str | None = None) -> str:
+        """Ask whether the files below `models` are still what the record in the jobs folder says."""
+        arguments = (str(models.absolute()), str(folder.absolute() / "models.json"))
+        return self.ask(Kind.CHECK, *arguments, once=once)
+
     def get(self, job_id: str) -> Job:
         """One job.
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import uvicorn
 from fastmcp import FastMCP
 
+from tools import logs
 from tools.app import create_app
 from tools.context import Database, LocalCaller
 from tools.errors import SettingsError, ToolsError
@@ -21,13 +22,11 @@ from tools.sql import server as sql
 
 logger = logging.getLogger("tools")
 
-LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the verb that was asked for; 2 where the settings or arguments do not allow it."""
     options = _parser().parse_args(arguments)
-    configure_logging()
+    logs.configure()
     try:
         run = {"serve": _serve, "rag": _rag, "sql": _sql}[options.verb]
         run(options)
@@ -37,18 +36,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     return 0
-
-
-def configure_logging() -> None:
-    """One plain handler on stderr: stdout belongs to MCP over stdio."""
-    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr)
-    # These two quote arguments and statements, which do not belong in a log.
-    logging.getLogger("sqlglot").setLevel(logging.ERROR)
-    fastmcp_logger = logging.getLogger("fastmcp")
-    fastmcp_logger.handlers.clear()
-    fastmcp_logger.setLevel(logging.ERROR)
-    fastmcp_logger.propagate = True
-    logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
 def _parser() -> argparse.ArgumentParser:

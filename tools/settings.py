@@ -35,10 +35,12 @@ class Settings(BaseSettings):
     """Bearer key for the embeddings service."""
     embedding_model: str = "all-minilm-l6-v2"
     """Name of the embedding model there."""
-    embedding_batch: int = Field(default=32, ge=1, le=256)
+    embedding_batch: int = Field(default=16, ge=1, le=256)
     """Passages per embeddings request."""
     embedding_timeout: float = Field(default=60.0, gt=0)
     """Seconds to wait for one batch of vectors."""
+    question_timeout: float = Field(default=10.0, gt=0)
+    """Seconds to wait for the vector of a question, before it is searched by words only."""
     retry_seconds: float = Field(default=15.0, gt=0)
     """Pause between attempts to embed documents that were published without vectors."""
     max_document_bytes: int = Field(default=100 * MEBIBYTE, ge=1)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 
 from gateway.chat.run import ChatRun
 from gateway.chat.schemas import ChatIn
@@ -17,7 +18,10 @@ from gateway.sse import EventStream, event
 router = APIRouter(prefix="/projects/{project}", tags=["chat"], dependencies=[needs(Scope.CHAT)])
 
 
-@router.post("/chat", response_class=EventStream)
+STREAM: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {}}}}
+
+
+@router.post("/chat", response_class=Response, responses=STREAM)
 async def chat(
     body: ChatIn, found: ProjectDep, services: ServicesDep, caller: CallerDep, request_id: RequestId
 ) -> EventStream:

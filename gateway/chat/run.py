@@ -7,13 +7,43 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from gateway.conversations.service import INTERRUPTED, Outcome, Turn
-from gateway.errors import problem
+from gateway.errors import ShuttingDown, problem
 from graphs.events import Answered, AnyEvent, Sources, Token
 
+T = TypeVar("T")
 _log = logging.getLogger(__name__)
+
+
+class Interrupted(ShuttingDown):
+    """The gateway stopped in the middle of the answer."""
+
+    code = "interrupted"
+
+
+async def until(source: AsyncGenerator[T, None], stopping: asyncio.Event) -> AsyncGenerator[T, None]:
+    """What comes from the source until it ends. Raises Interrupted as soon as the event is set."""
+    stop = asyncio.create_task(stopping.wait())
+    try:
+        while True:
+            step = asyncio.ensure_future(anext(source, None))
+            try:
+                await asyncio.wait({step, stop}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                if not step.done():
+                    step.cancel()
+                    await asyncio.wait({step})
+            if step.cancelled():
+                raise Interrupted(INTERRUPTED["message"])
+            item = step.result()
+            if item is None:
+                return
+            yield item
+    finally:
+        stop.cancel()
+        await source.aclose()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +62,8 @@ class ChatRun:
     agent: str
     source: AsyncGenerator[AnyEvent, None]
     finish: Callable[[Outcome], Awaitable[None]]
-    is_draining: Callable[[], bool]
+    stopping: asyncio.Event
+    """Set when the gateway cannot wait any longer for this answer."""
     _said: list[str] = field(default_factory=list)
     _steps: list[dict[str, Any]] = field(default_factory=list)
     _sources: list[dict[str, Any]] = field(default_factory=list)
@@ -52,7 +83,7 @@ class ChatRun:
                     "agent": self.agent,
                 },
             )
-            async with aclosing(self.source) as events:
+            async with aclosing(until(self.source, self.stopping)) as events:
                 async for event in events:
                     yield await self._sent(event)
         except (GeneratorExit, asyncio.CancelledError):
@@ -76,20 +107,18 @@ class ChatRun:
         return Sent(event.name, data)
 
     async def _stopped(self) -> None:
-        """The reader went away, or the gateway is stopping."""
-        if self._ended:
-            return
-        self._ended = True
-        state = "interrupted" if self.is_draining() else "cancelled"
-        error = INTERRUPTED if state == "interrupted" else None
-        await self.finish(self._outcome(state, "".join(self._said), error=error))
+        """The reader went away."""
+        if not self._ended:
+            self._ended = True
+            await self.finish(self._outcome("cancelled", "".join(self._said)))
 
     async def _failed(self, error: Exception) -> Sent:
         self._ended = True
         status, body, retryable = problem(error)
         told = {"message": body["message"], "code": body["code"], "retryable": retryable, "status": status}
         _log.warning("answer failed", extra={"trace_id": self.turn.trace_id, "code": body["code"]})
-        await self.finish(self._outcome("failed", "".join(self._said), error=told))
+        state = "interrupted" if isinstance(error, Interrupted) else "failed"
+        await self.finish(self._outcome(state, "".join(self._said), error=told))
         return Sent("error", told)
 
     def _outcome(

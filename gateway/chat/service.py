@@ -53,7 +53,14 @@ class Chats:
         self._hop = hop
         self._finishing: set[asyncio.Task[None]] = set()
         self._running: set[str] = set()
+        self._stopping = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
         self.draining = False
+
+    def drain(self, seconds: float) -> None:
+        """No new answers from now on; the running ones may go on for so long. Safe in a signal handler."""
+        self.draining = True
+        self._loop.call_soon_threadsafe(self._loop.call_later, seconds, self._stopping.set)
 
     async def begin(self, caller: Caller, project: Project, ask: Ask, request_id: str) -> ChatRun:
         """Checks and stores the question. Raises before anything runs: UnknownAgent, Forbidden, NotFound."""
@@ -95,7 +102,7 @@ class Chats:
         question = Question(ask.text, history, ask.system, ask.sampling)
         source = self._agents.answer(spec, question, ground, self._hop.client(identity), turn.answer_id)
         self._running.add(turn.answer_id)
-        return ChatRun(turn, spec.name, source, self._finisher(turn), lambda: self.draining)
+        return ChatRun(turn, spec.name, source, self._finisher(turn), self._stopping)
 
     def _finisher(self, turn: Turn) -> Any:
         async def store(outcome: Outcome) -> None:

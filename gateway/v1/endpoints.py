@@ -68,7 +68,8 @@ async def _pass_through(
 ) -> Response:
     settings, heard = services.settings, Heard()
     server = ModelServer(services.http, settings.llm_url, settings.llm_api_key.get_secret_value())
-    sent = upstream_body(body, spec, settings.default_model)
+    card = await services.models.card(spec.model or settings.default_model)
+    sent = upstream_body(body, spec, card.id)
     if not body.stream:
         answer = await _while_connected(request, server.whole(sent, body.model, heard))
         await record(services, caller, project, body, heard)

@@ -43,7 +43,7 @@ def upstream_body(asked: ChatCompletionIn, spec: AgentSpec, model: str) -> dict[
         messages[0] = {"role": "system", "content": f"{persona}\n\n{text}"}
     else:
         messages.insert(0, {"role": "system", "content": persona})
-    return {**body, "model": spec.model or model}
+    return {**body, "model": model}
 
 
 @dataclass

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
@@ -17,7 +16,7 @@ from langgraph.types import Command
 
 from graphs import llm
 from graphs.state import Run
-from graphs.steps import extra_body, refusals, run_tool, system_message, tool_definitions
+from graphs.steps import extra_body, listing_tokens, refusals, run_tool, system_message, tool_definitions
 
 ANSWER_NODE = "model"
 
@@ -37,7 +36,7 @@ class Thinking(AgentMiddleware[AgentState[Any], None, Any]):
     ) -> ModelResponse[Any]:
         run, system = self._run, system_message(self._run, self._run.schema)
         messages = cast("list[AnyMessage]", [*run.history, *request.messages])
-        run.budget.check([system, *messages], json.dumps(self._definitions))
+        run.budget.check([system, *messages], listing_tokens(run, self._definitions))
         settings: dict[str, Any] = dict(run.sampling.get("extra", {}))
         if body := extra_body(run, request.messages):
             settings["extra_body"] = body

@@ -80,6 +80,8 @@ def sampling(model: ChatModel, request: Generation, logprobs: int | None) -> Sam
         bias = {int(token): value for token, value in (request.logit_bias or {}).items()}
     except ValueError as error:
         raise BadRequest("logit_bias has a key that is not a token id.", param="logit_bias") from error
+    if request.ignore_eos:
+        bias |= dict.fromkeys(model.engine.backend.vocabulary.ends, -math.inf)
     temperature = model.temperature if request.temperature is None else request.temperature
     return SamplingParams(
         temperature=temperature,

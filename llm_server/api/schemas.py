@@ -35,6 +35,8 @@ class Generation(Body):
     """Token id (as a string) to a number added to its logit."""
     seed: int | None = None
     stop: str | list[str] | None = None
+    ignore_eos: bool | None = None
+    """Extension (llama.cpp's and vLLM's name): go on until max_tokens."""
     n: int | None = Field(default=None, ge=1, le=16)
     stream: bool | None = None
     stream_options: StreamOptions | None = None

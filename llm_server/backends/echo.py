@@ -30,6 +30,7 @@ class EchoVocabulary:
     chat_template: str | None = None
     control = frozenset(range(FIRST_SPECIAL, FIRST_SPECIAL + len(SPECIALS)))
     specials = {text: FIRST_SPECIAL + i for i, text in enumerate(SPECIALS)}  # noqa: RUF012 (constant)
+    ends = frozenset({FIRST_SPECIAL, END})
     bos = ""
     eos = "<|im_end|>"
 
@@ -50,7 +51,7 @@ class EchoVocabulary:
 
     def is_end(self, token: int) -> bool:
         """End of turn or text."""
-        return token in (FIRST_SPECIAL, END)
+        return token in self.ends
 
     def text(self, tokens: Sequence[int]) -> str:
         """Tokens written out."""

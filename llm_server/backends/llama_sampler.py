@@ -148,8 +148,10 @@ class LlamaSampler:
             self._chain = None
 
     def _allowed(self, token: int) -> bool:
-        """Whether the grammar takes the token, and characters stay whole: llama.cpp's grammars let broken UTF-8
-        through, and a quotation mark inside a broken character would not end a string for anyone else."""
+        """Whether the grammar takes the token, and characters stay whole: llama.cpp's grammars let
+        broken UTF-8 through, and a quotation mark inside a broken character would not end a string
+        for anyone else.
+        """
         if token in self._directive.exempt:
             return True
         if not _fits(self._grammar, token):

@@ -34,6 +34,11 @@ class LlamaVocabulary:
         return frozenset(i for i in range(self.size) if llama.llama_vocab_is_control(self.pointer, i))
 
     @cached_property
+    def ends(self) -> frozenset[int]:
+        """End of turn, of text, of message."""
+        return frozenset(i for i in range(self.size) if llama.llama_vocab_is_eog(self.pointer, i))
+
+    @cached_property
     def specials(self) -> dict[str, int]:
         """Control tokens, and the marks of tool calls and thinking where they are single tokens."""
         found = {self.piece(i).decode("utf-8", errors="replace"): i for i in self.control}
@@ -73,8 +78,8 @@ class LlamaVocabulary:
         return known
 
     def is_end(self, token: int) -> bool:
-        """End of turn, of text, of message."""
-        return bool(llama.llama_vocab_is_eog(self.pointer, token))
+        """One of `ends`."""
+        return token in self.ends
 
     def _piece(self, token: int) -> bytes:
         room = 64

@@ -60,8 +60,11 @@ class Converter:
             return choice(*(literal(dumps(value)) for value in schema["enum"]))
         for word in ("anyOf", "oneOf"):
             if word in schema:
+                # `x-span` and the like stand beside anyOf where a string may also be null.
+                marks = {key: value for key, value in schema.items() if key.startswith("x-")}
                 options = [
-                    self.expression(s, root, f"{hint}-{i}", depth + 1) for i, s in enumerate(schema[word])
+                    self.expression(_marked(option, marks), root, f"{hint}-{i}", depth + 1)
+                    for i, option in enumerate(schema[word])
                 ]
                 return choice(*options)
         if "allOf" in schema:
@@ -101,7 +104,8 @@ class Converter:
         required = set(schema.get("required", ()))
         first, more = "", ""
         for name in reversed(list(properties)):
-            value = self.expression(properties[name], root, f"{hint}-{name}", depth + 1)
+            schema_here = properties[name] if name in required else _without_null(properties[name])
+            value = self.expression(schema_here, root, f"{hint}-{name}", depth + 1)
             pair = self._rules.add(f"{hint}-{name}-kv", f"{literal(dumps(name) + ': ')} {value}")
             begin, go_on = f"{pair} {more}".strip(), f'", " {pair} {more}'.strip()
             if name in required:
@@ -182,6 +186,17 @@ class Converter:
 def dumps(value: object) -> str:
     """JSON as chat templates write it."""
     return json.dumps(value, ensure_ascii=False)
+
+
+def _marked(schema: Schema | bool, marks: Schema) -> Schema | bool:
+    return {**marks, **schema} if isinstance(schema, Mapping) else schema
+
+
+def _without_null(schema: Schema | bool) -> Schema | bool:
+    """What an optional property is when it is there: leaving it out says null already."""
+    options = schema.get("anyOf") if isinstance(schema, Mapping) else None
+    rest = [option for option in options or () if option != {"type": "null"}]
+    return {**schema, "anyOf": rest} if isinstance(schema, Mapping) and rest and options else schema
 
 
 def merged(schema: Schema, root: Schema) -> dict[str, Any]:

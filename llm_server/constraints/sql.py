@@ -74,9 +74,11 @@ class _Writer:
     def head(self) -> str:
         """SELECT, a list of one table's plain columns or of qualified ones, FROM, and a table."""
         lists = [self._list(self._plain(table), table) for table in self._schema.tables]
-        lists.append(self._list(self._qualified(self._schema.tables), "any"))
-        tables = choice(*(literal(identifier(table)) for table in self._schema.tables))
-        return f'"SELECT " ("DISTINCT ")? {choice(*lists)} " FROM " {tables}'  # noqa: S608 (a grammar)
+        for component in self._schema.components():
+            tables = [table for table in self._schema.tables if table in component]
+            lists.append(self._list(self._qualified(tables), "-".join(tables)))
+        names = choice(*(literal(identifier(table)) for table in self._schema.tables))
+        return f'"SELECT " ("DISTINCT ")? {choice(*lists)} " FROM " {names}'  # noqa: S608 (a grammar)
 
     def from_tables(self, select_list: str) -> str:
         """What follows FROM."""

@@ -5,10 +5,12 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import permutations
 from typing import Any
 
 MAX_COLUMNS = 150
 """Beyond this a grammar costs more than it helps."""
+Link = tuple[tuple[str, str], tuple[str, str]]
 _PLAIN = re.compile(r"[A-Za-z_]\w*")
 _STRING = re.compile(r"'(?:[^']|'')*'")
 
@@ -27,7 +29,7 @@ class SqlSchema:
     """`tables`: columns by table. `links`: foreign keys as ((table, column), (table, column))."""
 
     tables: Mapping[str, tuple[str, ...]]
-    links: tuple[tuple[tuple[str, str], tuple[str, str]], ...]
+    links: tuple[Link, ...]
 
     @classmethod
     def of(cls, value: Any) -> "SqlSchema | None":
@@ -42,7 +44,7 @@ class SqlSchema:
             a, b = (tuple(str(end).rsplit(".", 1)) for end in (left, right))
             if len(a) == len(b) == 2 and a[0] in tables and b[0] in tables:
                 links.append(((a[0], a[1]), (b[0], b[1])))
-        return cls(tables, tuple(links))
+        return cls(tables, tuple(links or _guessed(tables)))
 
     def joins(self, known: Iterable[str]) -> dict[str, list[str]]:
         """Conditions that join a table that is not known yet, by table, in both orders."""
@@ -60,6 +62,14 @@ class SqlSchema:
         found = {start}
         while more := set(self.joins(found)) - found:
             found |= more
+        return found
+
+    def components(self) -> list[set[str]]:
+        """Tables that can be in one statement."""
+        found: list[set[str]] = []
+        for table in self.tables:
+            if not any(table in component for component in found):
+                found.append(self.reachable(table))
         return found
 
     @cached_property
@@ -98,6 +108,28 @@ class SqlSchema:
         else:
             fit = [t for t in self.tables if tables <= self.reachable(t)]
         return fit or list(self.tables)
+
+
+def _guessed(tables: Mapping[str, tuple[str, ...]]) -> list[Link]:
+    """Links of a database that declares none: equal names of keys, and `customer_id` for `id` of
+    customer(s).
+    """
+    found: list[Link] = []
+    for one, other in permutations(tables, 2):
+        for column in tables[one]:
+            name = column.lower()
+            if (
+                one < other
+                and name != "id"
+                and name.endswith(("id", "key", "code"))
+                and column in tables[other]
+            ):
+                found.append(((one, column), (other, column)))
+            owner = name.removesuffix("id").rstrip("_")
+            target = next((c for c in tables[other] if c.lower() == "id"), None)
+            if target and owner != name and owner and other.lower() in (owner, owner + "s", owner + "es"):
+                found.append(((one, column), (other, target)))
+    return found
 
 
 def qualified(table: str, column: str) -> str:

@@ -66,9 +66,7 @@ def prepare_embedder(data: Path, progress: Progress = log.info) -> Prepared:
     return Prepared(MINILM_ID, prepared.path, folder / "tokenizer.json")
 
 
-def _from_folder(
-    folder: Path, name: str, data: Path, kind: str, progress: Progress
-) -> Prepared:
+def _from_folder(folder: Path, name: str, data: Path, kind: str, progress: Progress) -> Prepared:
     """The GGUF of a transformers folder, made unless one of the same content is there."""
     if not (folder / "config.json").is_file():
         raise PreparationFailed(f"{folder} has no config.json: it is not a transformers model.")
@@ -83,7 +81,9 @@ def _from_folder(
 
 
 def _splits_like_qwen2(folder: Path) -> bool:
-    """Whether the tokenizer cuts text as Qwen2's does, whatever it learnt: llama.cpp knows it by that name."""
+    """Whether the tokenizer cuts text as Qwen2's does, whatever it learnt: llama.cpp knows it by that
+    name.
+    """
     file = folder / "tokenizer.json"
     if not file.is_file():
         return False

@@ -50,6 +50,11 @@ class Vocabulary(Protocol):
         ...
 
     @property
+    def ends(self) -> frozenset[int]:
+        """Tokens that end a generation."""
+        ...
+
+    @property
     def bos(self) -> str:
         """Text of the token that begins a document, or an empty string."""
         ...

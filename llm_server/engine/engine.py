@@ -173,7 +173,7 @@ class Engine:
             self._follow(sequence, sequence.guide.begin())
 
     def _compute(self, work: list[Work]) -> None:
-        """Run the batch. No room: free some, the next step tries again. Broken: find out whose fault it is."""
+        """Run the batch. No room: free some, the next step tries again. Broken: find out whose fault."""
         work = [item for item in work if item.sequence.pending >= item.count]
         if not work:
             return

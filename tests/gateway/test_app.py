@@ -115,6 +115,11 @@ async def test_agents_are_listed(gateway: Gateway) -> None:
     assert set(items[0]) == {"name", "title", "description", "icon", "suggestions", "tools"}
 
 
+async def test_the_api_describes_itself(gateway: Gateway) -> None:
+    paths = (await gateway.client.get("/api/v1/openapi.json")).json()["paths"]
+    assert {"/api/v1/projects/{project}/chat", "/v1/chat/completions", "/tool_call"} <= set(paths)
+
+
 def console(folder: Path) -> TestClient:
     return TestClient(Starlette(routes=[Mount("/", Console(folder))]))
 

@@ -19,6 +19,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 MODEL = "loopyard-starter"
+ALIAS = "starter"
 EXTENSIONS = ["x-span", "x-sql", "grounding"]
 
 
@@ -54,14 +55,23 @@ class ModelServer:
         return Starlette(
             routes=[
                 Route("/v1/models", self._models),
+                Route("/v1/models/{name}", self._model),
                 Route("/v1/chat/completions", self._chat, methods=["POST"]),
             ]
         )
 
     async def _models(self, _: Request) -> Response:
+        embedder = {"id": "embedder", "object": "model", "capabilities": ["embeddings"]}
+        return JSONResponse({"object": "list", "data": [embedder, self._entry()]})
+
+    async def _model(self, request: Request) -> Response:
+        if request.path_params["name"] not in (MODEL, ALIAS):
+            return JSONResponse({"error": {"message": "no such model"}}, 404)
+        return JSONResponse(self._entry())
+
+    def _entry(self) -> dict[str, Any]:
         entry = {"id": MODEL, "object": "model", "created": 0, "owned_by": "loopyard"}
-        entry |= {"max_model_len": self.context, "extensions": self.extensions}
-        return JSONResponse({"object": "list", "data": [entry]})
+        return entry | {"max_model_len": self.context, "extensions": self.extensions}
 
     async def _chat(self, request: Request) -> Response:
         body = await request.json()

@@ -107,6 +107,14 @@ async def test_an_unknown_model_names_those_that_exist(bench: Bench) -> None:
         await bench.ask(spec, "Hi")
 
 
+@pytest.mark.parametrize("name", ["", "starter", "loopyard-starter"])
+async def test_the_first_chat_model_an_alias_or_an_id(bench: Bench, name: str) -> None:
+    await bench.start(hello)
+    bench.agents.default_model = name
+    await bench.ask("data-analyst", "Hi")
+    assert bench.model.requests[-1]["model"] == "loopyard-starter"
+
+
 async def test_the_time_limit_ends_a_run(bench: Bench) -> None:
     await bench.start(lambda _: Reply("word " * 500, pause=0.05))
     spec = bench.specs["data-analyst"].model_copy(update={"limits": Limits(seconds=0.5)})

@@ -74,6 +74,28 @@ def test_several_numbers_and_typographic_quotes() -> None:
     assert [(source.n, source.verified) for source in found] == [(1, True), (2, False)]
 
 
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "Once a reservation is made, you will get a “pending” itinerary before departure.",
+        'The "182 Hours" rule is on page 4.',
+    ],
+)
+def test_a_quoted_sentence_may_hold_quotation_marks(sentence: str) -> None:
+    passage = Passage(1, "a.md", "d", f"Before. {sentence} After.", start=0)
+    (source,) = verify(f'The documents say: "{sentence}" [1]', [passage])
+    assert (source.quote, source.verified) == (sentence, True)
+
+
+def test_two_citations_in_a_row() -> None:
+    answer = 'He said "hello". "Unused hours carry over." [1] And: "Meals are paid per diem." [2]'
+    found = verify(answer, [LEAVE, TRAVEL])
+    assert [(source.n, source.quote, source.verified) for source in found] == [
+        (1, "Unused hours carry over.", True),
+        (2, "Meals are paid per diem.", True),
+    ]
+
+
 def test_the_same_citation_twice_is_one_source() -> None:
     assert len(verify('"Meals are paid per diem." [2] and "Meals are paid per diem." [2]', [TRAVEL])) == 1
 

@@ -22,7 +22,10 @@ PARAMETERS = {
 }
 TOOLS: Any = [
     {"type": "function", "function": {"name": "search", "parameters": PARAMETERS}},
-    {"type": "function", "function": {"name": "list_all", "parameters": {"type": "object", "properties": {}}}},
+    {
+        "type": "function",
+        "function": {"name": "list_all", "parameters": {"type": "object", "properties": {}}},
+    },
 ]
 ASK: Any = [{"role": "user", "content": "find the refund policy"}]
 
@@ -53,7 +56,13 @@ def test_a_stream_says_the_same(client: openai.OpenAI) -> None:
 @pytest.mark.parametrize("seed", range(6))
 def test_a_forced_call_of_a_random_model_fits_its_schema(client: openai.OpenAI, seed: int) -> None:
     answer = client.chat.completions.create(
-        model=MODEL, messages=ASK, tools=TOOLS, tool_choice="required", seed=seed, temperature=2, max_tokens=700
+        model=MODEL,
+        messages=ASK,
+        tools=TOOLS,
+        tool_choice="required",
+        seed=seed,
+        temperature=2,
+        max_tokens=700,
     )
     calls = answer.choices[0].message.tool_calls
     assert calls
@@ -91,11 +100,13 @@ def test_a_named_tool_is_the_one_called_in_a_stream(client: openai.OpenAI) -> No
 
 
 def test_a_schema_shapes_the_answer(client: openai.OpenAI) -> None:
-    schema = {"type": "object", "properties": {"route": {"enum": ["documents", "database"]}}, "required": ["route"]}
+    route = {"enum": ["documents", "database"]}
+    schema = {"type": "object", "properties": {"route": route}, "required": ["route"]}
+    form: Any = {"type": "json_schema", "json_schema": {"name": "route", "schema": schema}}
     answer = client.chat.completions.create(
         model=MODEL,
         messages=ASK,
-        response_format={"type": "json_schema", "json_schema": {"name": "route", "schema": schema}},
+        response_format=form,
     )
     assert json.loads(answer.choices[0].message.content or "")["route"] in {"documents", "database"}
     assert answer.choices[0].finish_reason == "stop"
@@ -161,7 +172,9 @@ def test_a_client_that_leaves_frees_its_slot(client: openai.OpenAI, tiny_url: st
     def running() -> int:
         return int(httpx.get(f"{tiny_url}/admin/slots").json()[MODEL]["running"])
 
-    stream = client.chat.completions.create(model=MODEL, messages=ASK, stream=True, max_tokens=900, temperature=1)
+    stream = client.chat.completions.create(
+        model=MODEL, messages=ASK, stream=True, max_tokens=900, temperature=1
+    )
     next(iter(stream))
     stream.close()
     for _ in range(200):
@@ -170,7 +183,7 @@ def test_a_client_that_leaves_frees_its_slot(client: openai.OpenAI, tiny_url: st
     assert running() == 0
     with pytest.raises(openai.APITimeoutError):
         client.with_options(timeout=0.05).chat.completions.create(
-            model=MODEL, messages=ASK, max_tokens=900, temperature=1, logit_bias={}
+            model=MODEL, messages=ASK, max_tokens=900, temperature=1
         )
     for _ in range(200):
         if running() == 0:
@@ -187,7 +200,10 @@ def test_tools_and_their_answers_through_the_echo(echo: openai.OpenAI) -> None:
     assert message.tool_calls
     assert message.tool_calls[0].type == "function"
     assert json.loads(message.tool_calls[0].function.arguments) == {"query": "refund", "kind": "bar"}
-    messages += [message.model_dump(), {"role": "tool", "tool_call_id": message.tool_calls[0].id, "content": "found"}]
+    messages += [
+        message.model_dump(),
+        {"role": "tool", "tool_call_id": message.tool_calls[0].id, "content": "found"},
+    ]
     second = echo.chat.completions.create(model="echo", messages=messages, tools=TOOLS)
     assert second.choices[0].message.content == "found"
     none = echo.chat.completions.create(model="echo", messages=messages[:1], tools=TOOLS, tool_choice="none")
@@ -195,7 +211,9 @@ def test_tools_and_their_answers_through_the_echo(echo: openai.OpenAI) -> None:
 
 
 def test_parts_stop_strings_and_unknown_fields(echo: openai.OpenAI) -> None:
-    parts: Any = [{"role": "user", "content": [{"type": "text", "text": "one "}, {"type": "text", "text": "two three"}]}]
+    parts: Any = [
+        {"role": "user", "content": [{"type": "text", "text": "one "}, {"type": "text", "text": "two three"}]}
+    ]
     answer = echo.chat.completions.create(
         model="loopyard-starter", messages=parts, stop=["three"], extra_body={"unheard_of": {"x": 1}}
     )
@@ -203,7 +221,9 @@ def test_parts_stop_strings_and_unknown_fields(echo: openai.OpenAI) -> None:
 
 
 def test_completions(echo: openai.OpenAI, client: openai.OpenAI) -> None:
-    answer = client.completions.create(model=MODEL, prompt=["a b c", "d e f"], max_tokens=4, n=2, logprobs=1, seed=1)
+    answer = client.completions.create(
+        model=MODEL, prompt=["a b c", "d e f"], max_tokens=4, n=2, logprobs=1, seed=1
+    )
     assert [choice.index for choice in answer.choices] == [0, 1, 2, 3]
     assert all(choice.logprobs and len(choice.logprobs.tokens or ()) == 4 for choice in answer.choices)
     echoed = client.completions.create(model=MODEL, prompt="say this", echo=True, max_tokens=1)

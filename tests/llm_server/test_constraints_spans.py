@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from llm_server.constraints.gbnf import Rules
 from llm_server.constraints.spans import span_rule, words
+from llm_server.constraints.tools import CallGrammar, Words
 from tests.llm_server.walking import Walker
 
 
@@ -19,10 +20,32 @@ def grammar(*texts: str, quote: str = "json") -> str:
 
 def test_spans_begin_and_end_at_words(walker: Walker) -> None:
     gbnf = grammar("Could you look up the refund policy, please?")
-    for good in ("refund policy", "the refund policy", "policy, please", "Could you look up the refund policy, please"):
+    for good in (
+        "refund policy",
+        "the refund policy",
+        "policy, please",
+        "Could you look up the refund policy, please",
+    ):
         assert walker.accepts(gbnf, good)
-    for bad in ("refund pol", "fund policy", "refund policy,", "policy please", "please?", "refunds", ", please"):
+    for bad in (
+        "refund pol",
+        "fund policy",
+        "refund policy,",
+        "policy please",
+        "please?",
+        "refunds",
+        ", please",
+    ):
         assert not walker.accepts(gbnf, bad)
+
+
+def test_a_span_that_may_be_null_is_still_a_span(walker: Walker) -> None:
+    table = {"anyOf": [{"type": "string"}, {"type": "null"}], "x-span": True, "default": None}
+    function = {"name": "describe", "parameters": {"type": "object", "properties": {"table": table}}}
+    gbnf = CallGrammar([function], Words(("show the album table",))).whole.gbnf
+    for arguments, fits in (('{"table": "album table"}', True), ("{}", True), ('{"table": "x"}', False)):
+        call = f'\n{{"name": "describe", "arguments": {arguments}}}\n'
+        assert walker.accepts(gbnf, call) == fits
 
 
 def test_names_with_marks_inside_are_one_word() -> None:

@@ -3,6 +3,7 @@
 import json
 import random
 import sqlite3
+from contextlib import closing
 
 import llama_cpp.llama_cpp as llama
 import pytest
@@ -21,19 +22,29 @@ TABLES = {
     "Order Details": ["OrderId", "Track Id", "Quantity"],
     "Invoice": ["InvoiceId", "InvoiceDate", "BillingCountry", "Total"],
 }
-KEYS = [["Album.ArtistId", "Artist.ArtistId"], ["Track.AlbumId", "Album.AlbumId"], ["Order Details.Track Id", "Track.TrackId"]]
+KEYS = [
+    ["Album.ArtistId", "Artist.ArtistId"],
+    ["Track.AlbumId", "Album.AlbumId"],
+    ["Order Details.Track Id", "Track.TrackId"],
+]
 X_SQL = {"tables": TABLES, "foreign_keys": KEYS}
 USER = "Top five artists from brazil by number of tracks since 2010?"
 
 
 def function(x_sql: object = X_SQL) -> dict[str, object]:
     sql = {"type": "string", "x-sql": x_sql}
-    parameters = {"type": "object", "properties": {"sql": sql, "database": {"type": "string"}}, "required": ["sql"]}
+    parameters = {
+        "type": "object",
+        "properties": {"sql": sql, "database": {"type": "string"}},
+        "required": ["sql"],
+    }
     return {"name": "sql_query", "parameters": parameters}
 
 
 def follow(walker: Walker, statement: str, *, free: bool = False) -> str | None:
-    """Write a call token by token as the engine does; the text before the first token that is refused, or None."""
+    """Write a call token by token as the engine does; the text before the first token that is refused,
+    or None.
+    """
     calls = CallGrammar([function()], Words((USER,), free))
     text = f'\n{{"name": "sql_query", "arguments": {{"sql": {json.dumps(statement)}}}}}\n'
     written, stage, gbnf = "", Stage(), calls.whole.gbnf
@@ -66,10 +77,13 @@ def follow(walker: Walker, statement: str, *, free: bool = False) -> str | None:
         "JOIN Track ON Track.AlbumId = Album.AlbumId GROUP BY Artist.ArtistId ORDER BY tracks DESC LIMIT 5",
         "SELECT Track.Name FROM Artist JOIN Album ON Artist.ArtistId = Album.ArtistId "
         "JOIN Track ON Track.AlbumId = Album.AlbumId WHERE Artist.Name = 'Brazil'",
-        "SELECT COUNT(*) FROM Track JOIN Album ON Album.AlbumId = Track.AlbumId WHERE Album.Title LIKE '%brazil%'",
-        "SELECT strftime('%Y', InvoiceDate) AS year, SUM(Total) AS total FROM Invoice GROUP BY year ORDER BY year",
-        "SELECT BillingCountry, SUM(Total) AS revenue FROM Invoice WHERE strftime('%Y', InvoiceDate) = '2010' "
-        "GROUP BY BillingCountry HAVING SUM(Total) > 100 ORDER BY revenue DESC",
+        "SELECT COUNT(*) FROM Track JOIN Album ON Album.AlbumId = Track.AlbumId "
+        "WHERE Album.Title LIKE '%brazil%'",
+        "SELECT strftime('%Y', InvoiceDate) AS year, SUM(Total) AS total FROM Invoice "
+        "GROUP BY year ORDER BY year",
+        "SELECT BillingCountry, SUM(Total) AS revenue FROM Invoice "
+        "WHERE strftime('%Y', InvoiceDate) = '2010' GROUP BY BillingCountry "
+        "HAVING SUM(Total) > 100 ORDER BY revenue DESC",
         "SELECT Name FROM Track WHERE Milliseconds > (SELECT AVG(Milliseconds) FROM Track)",
         "SELECT Name FROM Artist WHERE ArtistId NOT IN (SELECT ArtistId FROM Album)",
         "SELECT COUNT(*) FROM Invoice WHERE InvoiceDate >= '2010-01-01' AND InvoiceDate < '2011-01-01'",
@@ -81,7 +95,7 @@ def follow(walker: Walker, statement: str, *, free: bool = False) -> str | None:
         "SELECT * FROM Artist LIMIT 10",
         "SELECT EXTRACT(YEAR FROM InvoiceDate) AS year, COUNT(*) AS n FROM Invoice GROUP BY year",
     ],
-)  # fmt: skip
+)
 def test_the_style_of_the_prompts_passes(walker: Walker, statement: str) -> None:
     assert follow(walker, statement) is None
 
@@ -105,13 +119,27 @@ def test_what_cannot_run_is_not_written(walker: Walker, statement: str, until: s
     assert stopped.partition('"sql": "')[2].startswith(until.rstrip())
 
 
+def test_a_database_without_foreign_keys_is_joined_by_its_names() -> None:
+    tables = {
+        "customers": ["id", "name"],
+        "orders": ["id", "customer_id"],
+        "lines": ["order_id", "sku_code"],
+        "skus": ["sku_code"],
+    }
+    schema = SqlSchema.of({"tables": tables})
+    assert schema is not None
+    assert schema.reachable("customers") == set(tables)
+    assert "orders.customer_id = customers.id" in schema.joins(["customers"])["orders"]
+
+
 def test_free_literals_where_the_model_is_trusted(walker: Walker) -> None:
     assert follow(walker, "SELECT Name FROM Artist WHERE Name = 'Canada'", free=True) is None
 
 
 def test_a_schema_that_is_too_large_or_broken_leaves_a_free_string(walker: Walker) -> None:
     large = {"tables": {f"t{n}": [f"c{n}_{m}" for m in range(20)] for n in range(10)}}
-    for value in (large, {"tables": {}}, {"tables": "x"}, None, 3):
+    values: list[object] = [large, {"tables": {}}, {"tables": "x"}, None, 3]
+    for value in values:
         gbnf = CallGrammar([function(value)], Words((USER,))).whole.gbnf
         assert walker.accepts(gbnf, '\n{"name": "sql_query", "arguments": {"sql": "anything at all"}}\n')
 
@@ -133,16 +161,21 @@ def test_a_stage_is_what_has_been_said() -> None:
 def test_random_statements_name_what_exists(walker: Walker, seed: int) -> None:
     """Whatever the grammar lets through names only what exists, in scope."""
     statement = random_statement(walker, seed)
-    database = sqlite3.connect(":memory:")
-    for table, columns in TABLES.items():
-        database.execute(f'CREATE TABLE "{table}" ({", ".join(f"{chr(34)}{c}{chr(34)}" for c in columns)})')
-    try:
-        database.execute(statement)
-    except sqlite3.OperationalError as error:
-        # Types, misplaced aggregates and aliases that are keywords are beyond a grammar; names are not.
-        assert "no such" not in str(error), statement
-    finally:
-        database.close()
+    # Types, misplaced aggregates and aliases that are keywords are beyond a grammar; names are not.
+    assert "no such" not in (complaint(statement) or ""), statement
+
+
+def complaint(statement: str) -> str | None:
+    """What SQLite says to a statement over the tables; None when it takes it."""
+    with closing(sqlite3.connect(":memory:")) as database:
+        for table, columns in TABLES.items():
+            names = ", ".join(f'"{column}"' for column in columns)
+            database.execute(f'CREATE TABLE "{table}" ({names})')
+        try:
+            database.execute(statement)
+        except sqlite3.OperationalError as error:
+            return str(error)
+    return None
 
 
 def random_statement(walker: Walker, seed: int) -> str:

@@ -15,7 +15,7 @@ from llm_server.engine.sampling import SamplingParams
 from llm_server.errors import BadRequest, PreparationFailed
 from tests.llm_server.running import GREEDY, running, say, start
 
-WORDS = "cats dogs refunds orders trains rivers clouds books".split()
+WORDS = ["cats", "dogs", "refunds", "orders", "trains", "rivers", "clouds", "books"]
 
 
 @pytest.mark.parametrize("kind", ["f16", "q8_0", "q4_k_m"])
@@ -126,7 +126,7 @@ def test_a_broken_grammar_is_the_requests_fault(backend: LlamaBackend) -> None:
 def test_what_is_no_model_is_named(tmp_path: Path) -> None:
     path = tmp_path / "x.gguf"
     path.write_bytes(b"GGUF not at all")
-    with pytest.raises(PreparationFailed, match="x.gguf"):
+    with pytest.raises(PreparationFailed, match=r"x\.gguf"):
         LlamaBackend(path)
 
 

@@ -1,6 +1,7 @@
 """Reading tool calls out of a stream of text."""
 
 import json
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,13 +19,15 @@ from llm_server.tool_calls import (
     ToolGuide,
 )
 
-CALL = '<tool_call>\n{"name": "search", "arguments": {"query": "a } \\" b", "n": [1, {"x": {}}]}}\n</tool_call>'
+CALL = (
+    '<tool_call>\n{"name": "search", "arguments": {"query": "a } \\" b", "n": [1, {"x": {}}]}}\n</tool_call>'
+)
 
 
 def read(text: str, cuts: list[int] | None = None, calls: bool = True) -> list[Part]:
     reader = OutputReader(calls=calls)
     points = sorted({0, len(text), *(cuts if cuts is not None else range(len(text)))})
-    parts = [part for a, b in zip(points, points[1:], strict=False) for part in reader.feed(text[a:b])]
+    parts = [part for a, b in pairwise(points) for part in reader.feed(text[a:b])]
     return parts + reader.flush()
 
 
@@ -77,8 +80,9 @@ def test_an_unfinished_call_keeps_what_there_is() -> None:
 FUNCTION = {"name": "f", "parameters": {"type": "object", "properties": {}}}
 
 
-def guide(**options: bool) -> ToolGuide:
-    return ToolGuide(Marks.of(EchoVocabulary()), CallGrammar([FUNCTION], Words()), **options)
+def guide(forced: bool = False, parallel: bool = True) -> ToolGuide:
+    calls = CallGrammar([FUNCTION], Words())
+    return ToolGuide(Marks.of(EchoVocabulary()), calls, forced=forced, parallel=parallel)
 
 
 def test_a_guide_leaves_text_alone_until_the_mark() -> None:

@@ -1,6 +1,7 @@
 """A Qwen3 of a few layers with random weights and a tokenizer of its own, as a transformers folder."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -30,33 +31,46 @@ QWEN2 = (
 )
 
 
-HIDDEN, LAYERS, HEADS, KV_HEADS, WIDTH = 256, 2, 4, 2, 32
-"""Hidden sizes are multiples of 256, which k-quants need."""
+@dataclass(frozen=True)
+class Sizes:
+    """Of the network. Hidden sizes are multiples of 256, which k-quants need."""
+
+    hidden: int = 256
+    feed_forward: int = 256
+    layers: int = 2
+    heads: int = 4
+    kv_heads: int = 2
+    width: int = 32
+    context: int = CONTEXT
 
 
-def make_tiny(folder: Path) -> Path:
+def make_tiny(folder: Path, sizes: Sizes = Sizes()) -> Path:
     """Write the folder; without torch, whose import takes longer than everything else here."""
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = _tokenizer()
     tokenizer.save(str(folder / "tokenizer.json"))
-    settings = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"}
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "eos_token": "<|im_end|>",
+        "pad_token": "<|endoftext|>",
+    }
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
     (folder / "chat_template.jinja").write_text(TEMPLATE)
-    save_file(_weights(tokenizer.get_vocab_size()), folder / "model.safetensors", {"format": "pt"})
+    save_file(_weights(tokenizer.get_vocab_size(), sizes), folder / "model.safetensors", {"format": "pt"})
     config = {
         "architectures": ["Qwen3ForCausalLM"],
         "model_type": "qwen3",
         "vocab_size": tokenizer.get_vocab_size(),
-        "hidden_size": HIDDEN,
-        "intermediate_size": HIDDEN,
-        "num_hidden_layers": LAYERS,
-        "num_attention_heads": HEADS,
-        "num_key_value_heads": KV_HEADS,
-        "head_dim": WIDTH,
+        "hidden_size": sizes.hidden,
+        "intermediate_size": sizes.feed_forward,
+        "num_hidden_layers": sizes.layers,
+        "num_attention_heads": sizes.heads,
+        "num_key_value_heads": sizes.kv_heads,
+        "head_dim": sizes.width,
         "hidden_act": "silu",
         "rms_norm_eps": 1e-6,
         "rope_theta": 10000.0,
-        "max_position_embeddings": CONTEXT,
+        "max_position_embeddings": sizes.context,
         "tie_word_embeddings": True,
         "eos_token_id": tokenizer.token_to_id("<|im_end|>"),
         "torch_dtype": "float32",
@@ -79,24 +93,26 @@ def _tokenizer() -> Tokenizer:
     return tokenizer
 
 
-def _weights(vocabulary: int) -> dict[str, NDArray[np.float32]]:
+def _weights(vocabulary: int, sizes: Sizes) -> dict[str, NDArray[np.float32]]:
     """Random weights; layers matter more than the last token does, or it would be repeated for ever."""
     rng = np.random.default_rng(7)
+    hidden, inner, kv = sizes.hidden, sizes.heads * sizes.width, sizes.kv_heads * sizes.width
 
     def random(*shape: int, scale: float = 0.1) -> NDArray[np.float32]:
         return rng.normal(0, scale, shape).astype(np.float32)
 
-    out = {"model.embed_tokens.weight": random(vocabulary, HIDDEN, scale=0.02)}
-    out["model.norm.weight"] = np.ones(HIDDEN, np.float32)
-    for layer in range(LAYERS):
+    out = {"model.embed_tokens.weight": random(vocabulary, hidden, scale=0.02)}
+    out["model.norm.weight"] = np.ones(hidden, np.float32)
+    for layer in range(sizes.layers):
         at = f"model.layers.{layer}."
-        for name, heads in (("q", HEADS), ("k", KV_HEADS), ("v", KV_HEADS)):
-            out[f"{at}self_attn.{name}_proj.weight"] = random(heads * WIDTH, HIDDEN)
-        out[f"{at}self_attn.o_proj.weight"] = random(HIDDEN, HEADS * WIDTH)
-        for name in ("gate", "up", "down"):
-            out[f"{at}mlp.{name}_proj.weight"] = random(HIDDEN, HIDDEN)
-        for name, size in (("input_layernorm", HIDDEN), ("post_attention_layernorm", HIDDEN)):
-            out[f"{at}{name}.weight"] = np.ones(size, np.float32)
+        for name, size in (("q", inner), ("k", kv), ("v", kv)):
+            out[f"{at}self_attn.{name}_proj.weight"] = random(size, hidden)
+        out[f"{at}self_attn.o_proj.weight"] = random(hidden, inner)
+        out[f"{at}mlp.gate_proj.weight"] = random(sizes.feed_forward, hidden)
+        out[f"{at}mlp.up_proj.weight"] = random(sizes.feed_forward, hidden)
+        out[f"{at}mlp.down_proj.weight"] = random(hidden, sizes.feed_forward)
+        for name in ("input_layernorm", "post_attention_layernorm"):
+            out[f"{at}{name}.weight"] = np.ones(hidden, np.float32)
         for name in "qk":
-            out[f"{at}self_attn.{name}_norm.weight"] = np.ones(WIDTH, np.float32)
+            out[f"{at}self_attn.{name}_norm.weight"] = np.ones(sizes.width, np.float32)
     return out

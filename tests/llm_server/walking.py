@@ -7,7 +7,7 @@ import llama_cpp.llama_cpp as llama
 import numpy as np
 
 from llm_server.backends.llama_cpp import LlamaBackend
-from llm_server.backends.llama_sampler import CANDIDATE, utf8_tail
+from llm_server.backends.llama_sampler import CANDIDATE, Pointer, utf8_tail
 
 LIMIT = 1500
 
@@ -29,7 +29,9 @@ class Walker:
             allowed = self.sayable(grammar, out)
             assert allowed, f"nothing fits after {out!r}"
             closing = [t for t in allowed if t == self._end or self.vocabulary.piece(t)[:1] in b'"}]']
-            token = rng.choice(closing) if closing and rng.random() < 0.2 + step / 100 else rng.choice(allowed)
+            token = (
+                rng.choice(closing) if closing and rng.random() < 0.2 + step / 100 else rng.choice(allowed)
+            )
             if token == self._end:
                 llama.llama_sampler_free(grammar)
                 return out.decode()
@@ -37,7 +39,7 @@ class Walker:
             out += self.vocabulary.piece(token)
         raise AssertionError(f"no end in sight: {out[:200]!r}")
 
-    def sayable(self, grammar: "llama.llama_sampler_p", said: bytes) -> list[int]:
+    def sayable(self, grammar: Pointer, said: bytes) -> list[int]:
         """Tokens that the grammar allows and that leave characters whole."""
         tail = utf8_tail(said) or b""
         return [t for t in self._allowed(grammar) if utf8_tail(tail + self.vocabulary.piece(t)) is not None]
@@ -51,12 +53,12 @@ class Walker:
             llama.llama_sampler_accept(grammar, token)
         return self._end in self._allowed(grammar)
 
-    def _parse(self, gbnf: str) -> "llama.llama_sampler_p":
+    def _parse(self, gbnf: str) -> Pointer:
         grammar = llama.llama_sampler_init_grammar(self._vocab, gbnf.encode(), b"root")
         assert grammar, gbnf
         return grammar
 
-    def _allowed(self, grammar: "llama.llama_sampler_p") -> list[int]:
+    def _allowed(self, grammar: Pointer) -> list[int]:
         candidates = self._candidates.copy()
         data = candidates.ctypes.data_as(ctypes.POINTER(llama.llama_token_data))
         array = llama.llama_token_data_array(data=data, size=candidates.size, selected=-1, sorted=False)

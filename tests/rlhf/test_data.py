@@ -5,9 +5,11 @@ from itertools import islice
 from pathlib import Path
 
 from rlhf.starter import dialogues, questions
-from rlhf.starter.cases import all_cases, several_tables
+from rlhf.starter.cases import all_cases, handwritten, several_tables
+from rlhf.starter.copying import CopyMaker
 from rlhf.starter.data import make_data
-from rlhf.starter.judge import Reply, judge
+from rlhf.starter.evaluate import write_report
+from rlhf.starter.judge import Reply, judge, plain
 from rlhf.starter.mixture import samples, split
 from rlhf.starter.own_tools import MAKERS, Asking
 from rlhf.starter.passages import PassageMaker
@@ -158,3 +160,41 @@ def test_right_rows_count_whatever_the_spelling(corpora: Path) -> None:
         case, Reply("", [("sql_query", {"sql": sql.lower() if "'" not in sql else sql + " "})])
     ).exact
     assert not judge(case, Reply("", [("sql_query", {"sql": "SELECT nothing FROM nowhere"})])).exact
+
+
+def test_handwritten_sentences_become_cases(tmp_path: Path) -> None:
+    path = tmp_path / "handwritten.yaml"
+    path.write_text(
+        "- {id: a, text: 'how many cats?', tool: sql_query, schema: 'Cat(Id, Name)',"
+        " arguments: {sql: 'SELECT COUNT(*) FROM Cat'}}\n"
+        "- {id: b, text: hello, tool: null}\n"
+    )
+    sql, talk = handwritten(path)
+    assert sql.messages[0]["content"].endswith("Database main (sqlite):\nCat(Id, Name)")
+    assert sql.schema == {"tables": {"Cat": ["Id", "Name"]}, "foreign_keys": []}
+    assert judge(sql, Reply("", [("sql_query", {"sql": "SELECT COUNT(*) AS cats FROM Cat"})])).exact
+    assert talk.call is None
+    assert judge(talk, Reply("Hello!", [])).exact
+
+
+def test_sql_on_one_table_counts_qualified_or_not() -> None:
+    assert plain({"sql": "SELECT Cat.Name FROM Cat WHERE Cat.Name = 'a.b'"}) == {
+        "sql": "SELECT Name FROM Cat WHERE Name = 'a.b'"
+    }
+
+
+def test_exercises_hold_their_answers(corpora: Path) -> None:
+    words, _, _ = split(corpora)
+    maker = CopyMaker(random.Random(9), words)
+    for _ in range(30):
+        messages = maker.sample().messages
+        for question, answer in zip(messages[::2], messages[1::2], strict=True):
+            assert answer["content"] in question["content"]
+
+
+def test_the_report_keeps_what_was_measured_before(tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    write_report(path, "free", {"routes": {"count": 3, "valid": 1.0, "exact": 1.0}})
+    both = write_report(path, "free", {"SQL": {"count": 1, "valid": 0.0, "tool": 1.0, "exact": 0.0}})
+    assert both["all"] == {"count": 4, "valid": 0.75, "tool": 1.0}
+    assert both["routes"]["exact"] == 1.0

@@ -1,6 +1,5 @@
 """The worker as a process: jobs, resumption after kill -9, one worker a folder."""
 
-import hashlib
 import json
 import os
 import signal
@@ -17,7 +16,7 @@ import psutil
 import pytest
 
 from rlhf.errors import JobNotFound
-from rlhf.jobs import Job, Jobs, Kind, State
+from rlhf.jobs import Job, Jobs, State
 
 
 @dataclass(frozen=True)
@@ -41,14 +40,14 @@ class Place:
         return {**os.environ, **own, "RLHF_BEAT_SECONDS": "0.1", "RLHF_STOP_SECONDS": "0"}
 
     def add(self, files: dict[str, str]) -> None:
-        """Write model files and their manifest."""
-        entries = {
-            name: {"sha256": hashlib.sha256(text.encode()).hexdigest()} for name, text in files.items()
-        }
+        """Write model files."""
         for name, text in files.items():
             (self.models / name).parent.mkdir(parents=True, exist_ok=True)
             (self.models / name).write_text(text)
-        (self.models / "manifest.json").write_text(json.dumps({"format": 1, "files": entries}))
+
+    def ask(self, jobs: Jobs, once: str | None = None) -> str:
+        """Ask for a check of the models."""
+        return jobs.ask_for_check(self.root / "jobs", self.models, once)
 
     def run(self, verb: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "rlhf", verb]
@@ -106,48 +105,60 @@ def finished(jobs: Jobs, job_id: str) -> Job:
     return jobs.get(job_id)
 
 
-def test_a_check_of_good_models_names_every_file(place: Place, jobs: Callable[[], Jobs]) -> None:
-    place.add({"starter/model.gguf": "weights", "embedder.gguf": "more"})
+def test_a_check_records_every_file_and_compares_it_from_then_on(
+    place: Place, jobs: Callable[[], Jobs]
+) -> None:
+    place.add({"hub/model.gguf": "weights", "embedder.gguf": "more", "notes.txt": "no model"})
     with worker(place):
-        job = finished(jobs(), jobs().ask(Kind.CHECK, str(place.models)))
-    assert job.state is State.DONE
-    assert job.result == [{"name": "embedder.gguf", "bytes": 4}, {"name": "starter/model.gguf", "bytes": 7}]
+        record = jobs()
+        for known in (False, True):
+            job = finished(record, place.ask(record))
+            assert job.state is State.DONE
+            assert [(e["name"], e["bytes"], e["known"]) for e in job.result] == [
+                ("embedder.gguf", 4, known),
+                ("hub/model.gguf", 7, known),
+            ]
 
 
-def test_a_changed_a_missing_and_an_unlisted_model_fail_with_the_remedy(place: Place) -> None:
+def test_damage_and_absence_are_told_with_the_remedy(place: Place) -> None:
     with worker(place):
-        assert "manifest.json is missing" in place.run("check").stdout
-        place.add({"a.gguf": "weights"})
+        assert "holds no models: `python -m llm_server prepare`" in place.run("check").stdout
+        place.add({"a.gguf": "weights", "b.gguf": "more"})
+        assert place.run("check").returncode == 0
         (place.models / "a.gguf").write_text("damaged")
         done = place.run("check")
         assert done.returncode == 1
-        assert "a.gguf has changed" in done.stdout
-        assert "`python -m llm_server prepare` makes it again" in done.stdout
-        (place.models / "a.gguf").unlink()
-        assert "a.gguf is missing" in place.run("check").stdout
+        assert "changed since they were made: a.gguf; delete them" in done.stdout
+        # Made again with the same content, it is good again.
+        place.add({"a.gguf": "weights"})
+        assert place.run("check").returncode == 0
+        assert [line.split()[4] for line in place.run("jobs").stdout.splitlines()] == [
+            "done",
+            "failed",
+            "done",
+            "failed",
+        ]
 
 
 def test_a_killed_worker_runs_only_what_is_missing(place: Place, jobs: Callable[[], Jobs]) -> None:
-    place.add({"a.gguf": "first", "b.gguf": "second", "c.gguf": "third"})
+    place.add({"a.gguf": "first", "b.gguf": "", "c.gguf": "third"})
     # Hashing this takes long enough to be killed in the middle; it takes no space.
     with (place.models / "b.gguf").open("wb") as big:
         big.truncate(2**40)
     with worker(place) as first:
         record = jobs()
-        job_id = record.ask(Kind.CHECK, str(place.models))
+        job_id = place.ask(record)
         until(lambda: len(record.steps(job_id)) == 2)
         assert record.get(job_id).state is State.RUNNING
         until(lambda: job_id in json.loads(place.heartbeat.read_text())["jobs"]["running"])
         first.kill()
         first.wait()
-    (place.models / "b.gguf").write_text("second")
-    # Were the first file looked at again, the job would fail.
-    (place.models / "a.gguf").write_text("changed after it was checked")
+    place.add({"a.gguf": "changed after it was looked at", "b.gguf": "second"})
     with worker(place):
         job = finished(record, job_id)
     assert job.state is State.DONE
-    assert [entry["name"] for entry in job.result] == ["a.gguf", "b.gguf", "c.gguf"]
-    assert len(record.steps(job_id)) == 4
+    assert [entry["bytes"] for entry in job.result] == [5, 6, 5]
+    assert len(record.steps(job_id)) == 5
 
 
 def test_a_job_that_was_asked_for_while_no_worker_ran_is_done_by_the_next(
@@ -157,8 +168,8 @@ def test_a_job_that_was_asked_for_while_no_worker_ran_is_done_by_the_next(
     with worker(place):
         pass
     record = jobs()
-    job_id = record.ask(Kind.CHECK, str(place.models), once="nightly")
-    assert record.ask(Kind.CHECK, str(place.models), once="nightly") == job_id == "nightly"
+    job_id = place.ask(record, once="nightly")
+    assert place.ask(record, once="nightly") == job_id == "nightly"
     assert [job.state for job in record.list()] == [State.QUEUED]
     with worker(place):
         assert finished(record, job_id).state is State.DONE
@@ -168,7 +179,7 @@ def test_a_cancelled_job_stays_cancelled(place: Place, jobs: Callable[[], Jobs])
     with worker(place):
         pass
     record = jobs()
-    job_id = record.ask(Kind.CHECK, str(place.models))
+    job_id = place.ask(record)
     record.cancel(job_id)
     assert record.get(job_id).state is State.CANCELLED
     with pytest.raises(JobNotFound, match="no job 'x'"):

@@ -28,6 +28,8 @@ def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.xdist_group("stack"))
+            # Starting four services on a busy machine takes its time.
+            item.add_marker(pytest.mark.timeout(300))
 
 
 @dataclass

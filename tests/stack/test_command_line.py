@@ -3,7 +3,8 @@
 import json
 from pathlib import Path
 
-from tests.stack.conftest import Stack, free_ports, loopyard
+from rlhf.jobs import Jobs, State
+from tests.stack.conftest import Stack, free_ports, loopyard, until
 
 
 def test_a_question_about_documents_comes_with_its_source(stack: Stack) -> None:
@@ -108,11 +109,8 @@ def test_a_second_up_names_the_first_and_a_taken_port_its_owner(stack: Stack, tm
 
 
 def test_the_worker_verifies_the_models_that_are_served(stack: Stack) -> None:
-    from rlhf.jobs import Jobs, Kind, State
-    from tests.stack.conftest import until
-
     with Jobs(stack.data / "jobs") as jobs:
-        job_id = jobs.ask(Kind.CHECK, str(stack.data / "models"))
+        job_id = jobs.ask_for_check(stack.data / "jobs", stack.data / "models")
         until(lambda: jobs.get(job_id).state not in (State.QUEUED, State.RUNNING))
         job = jobs.get(job_id)
     assert job.state is State.DONE, job.error

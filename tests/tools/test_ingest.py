@@ -94,7 +94,13 @@ async def test_progress_tells_the_phase(library: Library) -> None:
 
     text = "\n\n".join(f"## Part {n}\n\nSentence number {n} about travel." for n in range(40))
     await ingest(library, "p1", Source("d1", "a.md", content_base64=b64(text)), progress)
-    assert seen == [(0, 0, "parsing"), (0, 40, "embedding"), (32, 40, "embedding"), (40, 40, "publishing")]
+    assert seen == [
+        (0, 0, "parsing"),
+        (0, 40, "embedding"),
+        (16, 40, "embedding"),
+        (32, 40, "embedding"),
+        (40, 40, "publishing"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from tests.tools.waiting import text_of, until
 from tools.__main__ import main
 
 BOTH = ["tools:call", "tools:admin"]
-LONG = "\n\n".join(f"## Part {n}\n\nSentence number {n} about travel and leave." for n in range(1500))
+LONG = "\n\n".join(f"## Part {n}\n\nSentence number {n} about travel and leave." for n in range(500))
 
 
 def environment(**settings: str) -> dict[str, str]:
@@ -168,7 +168,7 @@ async def test_a_kill_in_the_middle_leaves_no_half_document(
         async with Client(address, auth=mint()) as client:
             documents = (await client.call_tool("rag_documents")).structured_content["documents"]
             assert [(d["document_id"], d["chunks"], d["state"]) for d in documents] == [
-                ("new", 1500, "ready"),
+                ("new", 500, "ready"),
                 ("old", 1, "ready"),
             ]
 

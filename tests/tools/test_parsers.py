@@ -62,6 +62,14 @@ def test_markdown_becomes_words_without_markup() -> None:
         assert extract.text[heading.start :].startswith(heading.title)
 
 
+def test_template_tags_leave_their_words() -> None:
+    extract = parse_markdown(
+        'Ask in {% channel "jobs" "The jobs" %}, see [it]({% page\n"a/b" %}). {% include "a.html" b: c %}\n\n'
+        '{% image "x/y.png" "A map" %}'
+    )
+    assert extract.text == "Ask in jobs, see it.\n\nA map"
+
+
 def test_markdown_that_only_forwards_is_found_by_its_title() -> None:
     assert parse_markdown("---\ntitle: Billing policy\nredirect_to: /x/\n---\n").text == "Billing policy"
 

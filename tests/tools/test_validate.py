@@ -103,6 +103,13 @@ def catalog(dialect: str = "sqlite") -> Catalog:
         ("SELECT * FROM Customer LIMIT 5", "SELECT * FROM Customer LIMIT 5"),
         ("SELECT * FROM Customer LIMIT 5000", "SELECT * FROM Customer LIMIT 101"),
         ("SELECT * FROM Customer LIMIT 5 OFFSET 3;", "SELECT * FROM Customer LIMIT 5 OFFSET 3"),
+        ("SELECT COUNT(*), SUM(Total) / 2 FROM Invoice", "SELECT COUNT(*), SUM(Total) / 2 FROM Invoice"),
+        (
+            "SELECT COUNT(*) FROM Invoice GROUP BY Total",
+            "SELECT COUNT(*) FROM Invoice GROUP BY Total LIMIT 101",
+        ),
+        ("SELECT SUM(Total) OVER () FROM Invoice", "SELECT SUM(Total) OVER () FROM Invoice LIMIT 101"),
+        ("SELECT MAX(Total), InvoiceId FROM Invoice", "SELECT MAX(Total), InvoiceId FROM Invoice LIMIT 101"),
         ("SELECT 1 /* x */ -- y", "SELECT 1 LIMIT 101"),
         ("SELECT 1 UNION SELECT 2", "SELECT 1 UNION SELECT 2 LIMIT 101"),
         ("SELECT * FROM Customer /*!50000 INTO OUTFILE '/tmp/x' */", "SELECT * FROM Customer LIMIT 101"),

@@ -17,7 +17,6 @@ logger = logging.getLogger(__name__)
 PROBE = "The quick brown fox files an expense report for the trip to Lisbon."
 SAME_FROM = 0.99
 """Cosine of two vectors of the probe, above which they come from the same weights."""
-PARALLEL = 2
 
 
 class Embedder:
@@ -27,11 +26,12 @@ class Embedder:
         key = settings.llm_api_key.get_secret_value() if settings.llm_api_key else None
         self._model = settings.embedding_model
         self._batch = settings.embedding_batch
-        self._turns = asyncio.Semaphore(PARALLEL)
+        self.batches = asyncio.Lock()
+        self._timeout = httpx.Timeout(settings.embedding_timeout, connect=2.0)
+        self._question_timeout = httpx.Timeout(settings.question_timeout, connect=2.0)
         self._client = httpx.AsyncClient(
             base_url=settings.llm_url.rstrip("/"),
             headers={"Authorization": f"Bearer {key}"} if key else {},
-            timeout=httpx.Timeout(settings.embedding_timeout, connect=2.0),
             transport=transport,
         )
 
@@ -40,10 +40,21 @@ class Embedder:
         """Texts per request."""
         return self._batch
 
+    async def embed_question(self, text: str) -> list[float]:
+        """A unit vector soon, or `EmbeddingsUnavailable`: somebody waits for the answer."""
+        return (await self._embed([text], self._question_timeout))[0]
+
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
-        """Unit vectors [len(texts), dimensions]; raises `EmbeddingsUnavailable`."""
-        async with self._turns:
-            body = await self._post({"model": self._model, "input": list(texts), "encoding_format": "float"})
+        """Unit vectors [len(texts), dimensions] for passages; raises `EmbeddingsUnavailable`.
+
+        One batch at a time, so that a question waits for one batch of them at most.
+        """
+        async with self.batches:
+            return await self._embed(texts, self._timeout)
+
+    async def _embed(self, texts: Sequence[str], limits: httpx.Timeout) -> list[list[float]]:
+        request = {"model": self._model, "input": list(texts), "encoding_format": "float"}
+        body = await self._post(request, limits)
         try:
             entries = sorted(body["data"], key=lambda entry: entry["index"])
             vectors = [_unit(entry["embedding"]) for entry in entries]
@@ -55,7 +66,7 @@ class Embedder:
 
     async def probe(self) -> list[float]:
         """The vector of a fixed sentence: it tells one set of weights from another."""
-        return (await self.embed([PROBE]))[0]
+        return await self.embed_question(PROBE)
 
     def identity(self, dimensions: int) -> str:
         """Names the embedder in collections and documents: model and size of its vectors."""
@@ -65,9 +76,9 @@ class Embedder:
         """Close the connections."""
         await self._client.aclose()
 
-    async def _post(self, body: dict[str, Any]) -> Any:
+    async def _post(self, body: dict[str, Any], limits: httpx.Timeout) -> Any:
         try:
-            response = await self._client.post("/embeddings", json=body)
+            response = await self._client.post("/embeddings", json=body, timeout=limits)
             response.raise_for_status()
             return response.json()
         except httpx.HTTPStatusError as error:

@@ -44,6 +44,7 @@ class Library:
         self._owner = Owner(settings.data)
         self._vectors = Vectors(self._folder / "vectors")
         self._shelves: dict[str, Shelf] = {}
+        self._collections: dict[str, ProjectVectors] = {}
         self._probe: list[float] | None = None
 
     async def shelf(self, project: str) -> Shelf:
@@ -61,11 +62,16 @@ class Library:
         """The project's vectors of the current embedder; raises `EmbeddingsUnavailable`."""
         if self._probe is None:
             self._probe = await self.embedder.probe()
-        return await in_thread(self._vectors.collection, project, self.identity(), self._probe)
+        if project not in self._collections:
+            self._collections[project] = await in_thread(
+                self._vectors.collection, project, self.identity(), self._probe
+            )
+        return self._collections[project]
 
     def forget_embedder(self) -> None:
         """Ask for the probe again, because another model may be behind the address now."""
         self._probe = None
+        self._collections.clear()
 
     def identity(self) -> str:
         """The current embedder; raises `EmbeddingsUnavailable` before it was ever reached."""

@@ -15,8 +15,8 @@ logger = logging.getLogger(__name__)
 
 CANDIDATES = 50
 """Passages that each leg hands to the fusion."""
-RRF_K = 60
-"""Constant of reciprocal rank fusion (Cormack, Clarke and Buettcher, SIGIR 2009)."""
+RRF_K = 10
+"""Constant of reciprocal rank fusion (Cormack, Clarke and Buettcher, SIGIR 2009, took 60)."""
 PER_DOCUMENT = 3
 """Passages of one document among the hits, while other documents have any."""
 
@@ -55,7 +55,7 @@ async def search(library: Library, project: str, query: str, top_k: int) -> Find
 async def _dense(library: Library, shelf: Shelf, query: str) -> list[tuple[Passage, float]] | None:
     try:
         vectors = await library.vectors(shelf.project)
-        vector = (await library.embedder.embed([query]))[0]
+        vector = await library.embedder.embed_question(query)
     except EmbeddingsUnavailable as error:
         logger.warning("searching without vectors", extra={"reason": str(error)})
         # Another model may answer when the service is back.

@@ -84,7 +84,13 @@ def _first_line(error: BaseException) -> str:
     return str(error).splitlines()[0].replace("\x1b[4m", "").replace("\x1b[0m", "") if str(error) else "?"
 
 
+def _check_has_columns(tree: exp.Expr) -> None:
+    if any(not select.expressions for select in tree.find_all(exp.Select)):
+        raise QueryRefused("A SELECT names no column.")
+
+
 def _check(tree: exp.Expr, catalog: Catalog) -> None:
+    _check_has_columns(tree)
     _check_nodes(tree, catalog.dialect)
     _check_names(tree, catalog)
 
@@ -289,10 +295,17 @@ def _unquoted(tree: exp.Expr) -> Iterator[exp.Identifier]:
 
 def _limit(tree: exp.Expr, rows: int) -> None:
     """Lower the outermost LIMIT to `rows`, or set it where there is none."""
-    if isinstance(tree, exp.Values):
+    if isinstance(tree, exp.Values) or _is_one_row(tree):
         return
     limit = tree.args.get("limit")
     wanted = limit.expression if isinstance(limit, exp.Limit) else limit.args.get("count") if limit else None
     if limit is not None and isinstance(wanted, exp.Literal) and wanted.is_int and int(wanted.this) <= rows:
         return
     tree.set("limit", exp.Limit(expression=exp.Literal.number(rows)))
+
+
+def _is_one_row(tree: exp.Expr) -> bool:
+    """An aggregate over everything has one row, and needs no limit that only puzzles its reader."""
+    if not isinstance(tree, exp.Select) or tree.args.get("group"):
+        return False
+    return all(item.find(exp.AggFunc) and not item.find(exp.Window, exp.Query) for item in tree.expressions)

@@ -13,6 +13,8 @@ from tools.rag.text import Builder, Extract
 
 FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?)\n---[ \t]*(?:\n|\Z)", re.DOTALL)
 TEMPLATE_TAG = re.compile(r"\{%.{0,1000}?%\}", re.DOTALL)
+QUOTED = re.compile(r"[\"“]([^\"”]+)[\"”]")
+PATH = re.compile(r"/|^#|\.\w{2,4}$")
 FENCED = re.compile(r"(^ {0,3}(?:```|~~~).*?^ {0,3}(?:```|~~~)[ \t]*$)", re.DOTALL | re.MULTILINE)
 
 
@@ -49,9 +51,16 @@ def _listed(value: object) -> str:
 
 
 def _without_template_tags(source: str) -> str:
-    """Site generators put `{% tags %}` between the words and into link targets; they are no text."""
+    """Site generators put `{% tags %}` between the words and into link targets; most are no text."""
     parts = FENCED.split(source)
-    return "".join(part if FENCED.fullmatch(part) else TEMPLATE_TAG.sub("", part) for part in parts)
+    return "".join(part if FENCED.fullmatch(part) else TEMPLATE_TAG.sub(_tag_words, part) for part in parts)
+
+
+def _tag_words(tag: re.Match[str]) -> str:
+    """The words of a tag such as `{% channel "travel" %}`; none of one that names a path or a target."""
+    before = tag.string[tag.start() - 1] if tag.start() else " "
+    words = [argument for argument in QUOTED.findall(tag.group()) if not PATH.search(argument)]
+    return words[0] if words and before not in "(\"'=" else ""
 
 
 class _Blocks:

@@ -1,0 +1,91 @@
+"""What `serve` needs, looked at one by one."""
+
+import shutil
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import psutil
+
+from llm_server.convert.converter import converter_folder, has_converter
+from llm_server.convert.minilm import minilm_folder
+from llm_server.convert.prepare import STARTER_FOLDER
+from llm_server.errors import LlmServerError
+from llm_server.settings import STARTER, Settings
+
+GIGABYTE = 1 << 30
+ROOM = GIGABYTE
+"""Free space that a conversion of the embedded models never needs more than."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    what: str
+    good: bool
+    text: str
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """Every finding; nothing is changed."""
+    looks: list[tuple[str, Callable[[], str]]] = [
+        ("llama.cpp", _llama),
+        ("converter", _converter),
+        ("model", lambda: _model(settings.model)),
+        ("embedding model", lambda: str(minilm_folder())),
+        ("data folder", lambda: _data(settings.data)),
+        ("memory", lambda: f"{psutil.virtual_memory().available / GIGABYTE:.1f} GB free"),
+        ("port", lambda: _port(settings.host, settings.port)),
+    ]
+    return [_look(what, look) for what, look in looks]
+
+
+def _look(what: str, look: Callable[[], str]) -> Finding:
+    try:
+        return Finding(what, True, look())
+    except LlmServerError as error:
+        return Finding(what, False, error.message)
+    except (OSError, ImportError) as error:
+        return Finding(what, False, str(error))
+
+
+def _llama() -> str:
+    # Imported here: that it cannot be loaded (another processor's build) is a finding.
+    import llama_cpp.llama_cpp as llama
+
+    features = llama.llama_print_system_info().decode()
+    return f"llama-cpp-python {version('llama-cpp-python')}; {features.strip(' |')[:90]}"
+
+
+def _converter() -> str:
+    if not has_converter():
+        raise OSError(f"not at {converter_folder()}: run `python -m llm_server prepare --converter`")
+    return str(converter_folder())
+
+
+def _model(model: str) -> str:
+    if model == STARTER and not (STARTER_FOLDER / "config.json").is_file():
+        raise OSError(f"the starter is not at {STARTER_FOLDER}: set LLM_MODEL")
+    path = STARTER_FOLDER if model == STARTER else Path(model).expanduser()
+    return str(path) if path.exists() else f"{model}, from the Hugging Face hub"
+
+
+def _data(folder: Path) -> str:
+    there = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
+    free = shutil.disk_usage(there).free
+    if free < ROOM:
+        raise OSError(f"{folder}: only {free / GIGABYTE:.1f} GB are free")
+    return f"{folder}, {free / GIGABYTE:.0f} GB free"
+
+
+def _port(host: str, port: int) -> str:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise OSError(f"{host}:{port} is taken: stop what uses it or set LLM_PORT") from error
+    return f"{host}:{port} is free"

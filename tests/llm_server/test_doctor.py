@@ -1,0 +1,26 @@
+"""The doctor names what is missing."""
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from llm_server.doctor import examine
+from llm_server.settings import Settings
+
+
+def test_everything_that_is_there_is_found(tmp_path: Path) -> None:
+    findings = examine(Settings(port=0, data=tmp_path / "models"))
+    assert {finding.what: finding.text for finding in findings if not finding.good} == {}
+
+
+def test_what_is_missing_comes_with_a_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOOPYARD_CACHE", str(tmp_path))
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        findings = examine(Settings(port=taken.getsockname()[1], data=tmp_path))
+    bad = {finding.what: finding.text for finding in findings if not finding.good}
+    assert set(bad) == {"converter", "port"}
+    assert "prepare --converter" in bad["converter"]
+    assert "LLM_PORT" in bad["port"]

@@ -1,0 +1,86 @@
+"""Embeddings are the reference's: transformers' BertModel, mean over the tokens, length 1.
+
+`minilm_reference.json` was written by transformers 5.23 and torch 2.13 in single precision, texts cut
+at 256 tokens.
+"""
+
+import base64
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import openai
+import pytest
+from filelock import FileLock
+
+from llm_server.backends.llama_embedder import LlamaEmbedding
+from llm_server.convert.minilm import MAX_TOKENS, minilm_folder
+from llm_server.convert.prepare import prepare_embedder
+from llm_server.embedder import EchoEmbedding, Embedder, shorten
+
+REFERENCE = json.loads((Path(__file__).parent / "minilm_reference.json").read_text())
+TEXTS = [entry["text"] for entry in REFERENCE]
+
+
+@pytest.fixture(scope="module")
+def minilm(models: Path) -> Iterator[LlamaEmbedding]:
+    with FileLock(models / "lock"):
+        prepared = prepare_embedder(models)
+    loaded = LlamaEmbedding(prepared.path, minilm_folder() / "tokenizer.json", threads=1)
+    yield loaded
+    loaded.close()
+
+
+async def test_vectors_and_tokens_are_the_references(minilm: LlamaEmbedding) -> None:
+    result = await Embedder(minilm).embed(TEXTS)
+    reference = np.array([entry["vector"] for entry in REFERENCE])
+    assert (result.vectors * reference).sum(axis=1).min() > 0.9995
+    assert [len(minilm.tokens(text)) for text in TEXTS] == [entry["tokens"] for entry in REFERENCE]
+    assert result.tokens == sum(entry["tokens"] for entry in REFERENCE)
+    assert len(minilm.tokens(TEXTS[-1])) == MAX_TOKENS
+
+
+async def test_a_batch_is_the_same_as_one_by_one(minilm: LlamaEmbedding) -> None:
+    many = [f"text number {n} " * (n % 40 + 1) for n in range(100)]
+    embedder = Embedder(minilm)
+    batch = (await embedder.embed(many)).vectors
+    alone = np.concatenate([(await embedder.embed([text])).vectors for text in many[::9]])
+    assert np.abs(batch[::9] - alone).max() < 5e-3
+    assert np.allclose(np.linalg.norm(batch, axis=1), 1, atol=1e-5)
+
+
+async def test_token_ids_are_texts_too(minilm: LlamaEmbedding) -> None:
+    result = await Embedder(minilm).embed([TEXTS[0], minilm.tokens(TEXTS[0])])
+    assert np.allclose(result.vectors[0], result.vectors[1], atol=1e-5)
+
+
+def test_the_client_gets_floats_or_base64(echo: openai.OpenAI) -> None:
+    plain = echo.embeddings.create(model="all-minilm-l6-v2", input=["a b", "c"], encoding_format="float")
+    packed = echo.embeddings.create(model="all-minilm-l6-v2", input=["a b", "c"], encoding_format="base64")
+    assert len(plain.data) == 2
+    assert len(plain.data[0].embedding) == 384
+    raw = packed.data[0].embedding
+    floats = np.frombuffer(base64.b64decode(raw), "<f4") if isinstance(raw, str) else np.array(raw)
+    assert np.allclose(floats, plain.data[0].embedding)
+    assert plain.usage.prompt_tokens == 3
+
+
+def test_fewer_dimensions_have_length_one(echo: openai.OpenAI) -> None:
+    short = echo.embeddings.create(model="all-minilm-l6-v2", input="a b c d", dimensions=64)
+    assert len(short.data[0].embedding) == 64
+    with pytest.raises(openai.BadRequestError):
+        echo.embeddings.create(model="all-minilm-l6-v2", input="x", dimensions=1000)
+    with pytest.raises(openai.BadRequestError):
+        echo.embeddings.create(model="all-minilm-l6-v2", input=[])
+
+
+def test_shortening_nothing_is_nothing() -> None:
+    assert shorten(np.zeros((1, 4), np.float32), 2).tolist() == [[0.0, 0.0]]
+
+
+def test_the_echo_embeds_equal_texts_equally() -> None:
+    model = EchoEmbedding()
+    vectors = model.embed([model.tokens(text) for text in ("red fox", "red fox", "tax law", "red hen")])
+    assert np.allclose(vectors[0], vectors[1])
+    assert vectors[0] @ vectors[3] > vectors[0] @ vectors[2]

@@ -1,0 +1,88 @@
+"""The process: commands, signals, a port that is taken."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import openai
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "llm_server", *arguments]
+
+
+@contextmanager
+def process(environment: dict[str, str]) -> Iterator[tuple["subprocess.Popen[str]", str]]:
+    """A serving process once it is healthy, and its base URL."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    env = {**os.environ, **environment, "LLM_PORT": str(port), "LLM_THREADS": "1"}
+    with subprocess.Popen(command("serve"), cwd=ROOT, env=env, stderr=subprocess.PIPE, text=True) as server:
+        try:
+            for _ in range(600):
+                try:
+                    if httpx.get(f"http://127.0.0.1:{port}/health").status_code == 200:
+                        break
+                except httpx.TransportError:
+                    assert server.poll() is None, server.stderr and server.stderr.read()
+                time.sleep(0.05)
+            yield server, f"http://127.0.0.1:{port}"
+        finally:
+            server.kill()
+
+
+def test_sigterm_lets_a_stream_finish_and_ends_in_order(tiny: Callable[[str], Path], tmp_path: Path) -> None:
+    model = tiny("f16")
+    settings = {"LLM_MODEL": str(model), "LLM_DATA": str(tmp_path), "LLM_EMBEDDINGS": "false"}
+    with process(settings) as (server, url), openai.OpenAI(base_url=f"{url}/v1", api_key="x") as client:
+        stream = client.chat.completions.create(
+            model=model.stem,
+            messages=[{"role": "user", "content": "go on"}],
+            stream=True,
+            max_tokens=300,
+            temperature=1,
+            extra_body={"ignore_eos": True},
+        )
+        chunks = iter(stream)
+        next(chunks)
+        server.send_signal(signal.SIGTERM)
+        reasons = [chunk.choices[0].finish_reason for chunk in chunks]
+        assert reasons[-1] == "length"
+        assert server.wait(20) == 0
+
+
+def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        env = {**os.environ, "LLM_BACKEND": "echo", "LLM_PORT": str(taken.getsockname()[1])}
+        done = subprocess.run(
+            command("serve"), cwd=ROOT, env=env, capture_output=True, text=True, check=False
+        )
+    assert done.returncode == 3
+    assert "Cannot listen" in done.stderr
+    assert "LLM_PORT" in done.stderr
+
+
+def test_a_model_that_is_missing_ends_the_process_with_a_reason() -> None:
+    env = {**os.environ, "LLM_MODEL": "/nowhere/x.gguf", "LLM_PORT": "0"}
+    done = subprocess.run(command("serve"), cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "There is no model at /nowhere/x.gguf" in done.stderr
+
+
+def test_settings_that_are_wrong_are_explained() -> None:
+    env = {**os.environ, "LLM_HOST": "0.0.0.0", "LLM_TYPO": "1"}
+    done = subprocess.run(command("serve"), cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "LLM_TYPO" in done.stderr

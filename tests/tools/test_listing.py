@@ -1,0 +1,45 @@
+"""The starter model was trained on these tools: what is served is what it knows."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from fastmcp import Client, FastMCP
+
+from tools.context import LocalCaller
+from tools.rag import server as rag
+from tools.settings import Settings
+from tools.sql import server as sql
+
+LEARNT = Path(__file__).parents[2] / "rlhf" / "starter" / "tools.json"
+SERVED = ("rag_search", "rag_documents", "sql_query", "sql_describe")
+
+
+def signature(name: str, description: str | None, schema: dict[str, Any]) -> dict[str, Any]:
+    """What the chat template shows of a tool, and what the sampler needs to know."""
+    properties = schema.get("properties", {})
+    return {
+        "name": name,
+        "description": description,
+        "arguments": {n: (p["type"], p.get("x-span", False)) for n, p in properties.items()},
+        "required": schema.get("required", []),
+    }
+
+
+async def test_the_model_learnt_the_tools_that_are_served(settings: Settings) -> None:
+    both: FastMCP = FastMCP("both")
+    both.mount(rag.create_server(settings, LocalCaller()), namespace="rag")
+    both.mount(sql.create_server(settings, LocalCaller()), namespace="sql")
+    async with Client(both) as client:
+        listed = {
+            tool.name: signature(tool.name, tool.description, tool.input_schema)
+            for tool in await client.list_tools()
+        }
+    learnt = {
+        tool["function"]["name"]: signature(
+            tool["function"]["name"], tool["function"]["description"], tool["function"]["parameters"]
+        )
+        for tool in json.loads(LEARNT.read_text())
+    }
+    for name in SERVED:
+        assert listed[name] == learnt[name]
