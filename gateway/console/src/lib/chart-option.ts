@@ -73,6 +73,7 @@ function axes(result: QueryResult, plan: ChartPlan, kind: ChartKind, palette: Pa
   const value = {
     type: "value",
     show: !figures,
+    max: figures ? "dataMax" : undefined,
     splitNumber: 4,
     splitLine: { lineStyle: { color: palette.line } },
     axisLabel: { color: palette.quiet, hideOverlap: true },
