@@ -19,6 +19,8 @@ from gateway.errors import NotFound, UpstreamFailed
 from gateway.hop import Hop, result_text
 from gateway.ids import new_id
 
+UNKNOWN = "There is no document"
+"""How rag_delete begins to speak of an id that it does not have."""
 AROUND = 600
 """Characters shown before and after a passage."""
 
@@ -96,7 +98,8 @@ class Documents:
         """From the index first: a row that is gone while its passages are still found would be worse."""
         row = await self.get(project_id, document_id)
         result = await self._hop.call(operator(project_id), "rag_delete", {"document_id": row.id})
-        if result.is_error:
+        # A file that could never be read was never in the index: there is nothing to take out of it.
+        if result.is_error and UNKNOWN not in result_text(result):
             raise UpstreamFailed(result_text(result))
         await self._forget(row)
         await asyncio.to_thread((self._uploads / row.id).unlink, missing_ok=True)

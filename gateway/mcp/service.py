@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import mcp_types
@@ -14,19 +15,29 @@ from gateway.ids import new_id
 from gateway.policy import Caller, ProjectFacts, Scope, decide
 from gateway.projects.store import Project
 
+LISTING_SECONDS = 5.0
+
 
 class ToolCalls:
     def __init__(self, hop: Hop, databases: Databases) -> None:
         self._hop = hop
         self._databases = databases
+        self._listed: dict[tuple[str, ...], tuple[float, list[mcp_types.Tool]]] = {}
 
     async def permitted(self, caller: Caller, project: Project, request_id: str) -> list[mcp_types.Tool]:
         """The tools that `call` would run for this caller. Raises ToolsUnavailable."""
         facts = ProjectFacts(project.id, project.account_id)
         if not any(decide(caller, name, facts) for name in ("rag_search", "")):
             return []
-        tools = await self._hop.tools(self._identity(caller, project, request_id, []))
+        tools = await self._tools(self._identity(caller, project, request_id, []))
         return [tool for tool in tools if decide(caller, tool.name, facts)]
+
+    async def _tools(self, identity: CallIdentity) -> list[mcp_types.Tool]:
+        """What the service lists for these scopes. Kept for a moment: one call over MCP asks three times."""
+        scopes, now = tuple(identity.scopes), time.monotonic()
+        if scopes not in self._listed or now - self._listed[scopes][0] > LISTING_SECONDS:
+            self._listed[scopes] = (now, await self._hop.tools(identity))
+        return self._listed[scopes][1]
 
     async def call(
         self,

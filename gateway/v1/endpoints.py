@@ -8,6 +8,7 @@ from contextlib import aclosing
 from typing import Any
 
 from fastapi import APIRouter, Request
+from starlette.background import BackgroundTask
 from starlette.responses import JSONResponse, Response
 
 from gateway.deps import CallerDep, RequestId, ServicesDep, needs, project_named
@@ -72,8 +73,9 @@ async def _pass_through(
     sent = upstream_body(body, spec, card.id)
     if not body.stream:
         answer = await _while_connected(request, server.whole(sent, body.model, heard))
-        await record(services, caller, project, body, heard)
-        return JSONResponse(answer)
+        # After the answer is out: the client need not wait for our books.
+        later = BackgroundTask(record, services, caller, project, body, heard)
+        return JSONResponse(answer, background=later)
     chunks = await _opened(server.stream(sent, body.model, heard))
 
     async def recorded() -> AsyncGenerator[bytes, None]:

@@ -40,7 +40,7 @@ class Observer:
     """What the engine tells about itself; metrics override it. Called in the engine's thread."""
 
     def step(self, scheduler: Scheduler) -> None:
-        """After every step."""
+        """After every step, and when a sequence has left."""
 
     def token(self, sequence: Sequence, now: float) -> None:
         """After every token."""
@@ -298,6 +298,7 @@ class Engine:
         with self._lock:
             self._count -= 1
         self._observer.finished(sequence, reason)
+        self._observer.step(self.scheduler)
         sequence.sink(event)
 
     def _empty(self, slots: list[int], sequence: Sequence | None = None) -> None:

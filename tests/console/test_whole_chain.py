@@ -44,7 +44,7 @@ def test_a_document_that_was_uploaded_answers_with_its_passage(stack: Stack, pag
     page.get_by_role("link", name="New chat").click()
     ask(page, "How many days of annual leave does every employee have?")
     answered(page)
-    # Whether it is the right passage is for the trial to count; here it must be a real one, and quoted as it stands.
+    # Whether it is the right passage is for the trial to count; here it must be quoted as it stands.
     page.locator("[data-source]").first.click()
     quote = page.locator("mark").first.inner_text()
     expect(page.locator(".prose")).to_contain_text(quote)

@@ -113,7 +113,9 @@ class Tools:
 
     async def rag_delete(self, document_id: str) -> str:
         """Remove a document."""
-        self.ingested.pop(document_id, None)
+        if document_id not in self.ingested:
+            raise ToolError(f"There is no document {document_id} in this project.")
+        del self.ingested[document_id]
         return "deleted"
 
     async def rag_page(self, document_id: str, start: int, end: int, around: int = 1000) -> ToolResult:

@@ -104,6 +104,9 @@ async def test_a_file_that_cannot_be_read_says_why(gateway: Gateway) -> None:
         "failed",
         "broken.pdf cannot be read: it is protected by a password.",
     )
+    other = (await send(gateway, "broken-too.pdf", b"%PDF-1.4")).json()
+    await finished(gateway, other["id"])
+    assert (await gateway.client.delete(f"{DOCUMENTS}/{other['id']}")).status_code == 204
     # The same file may be tried again, for example after the reason is gone.
     gateway.tools.failing = "nothing"
     assert (await send(gateway, "broken.pdf", b"%PDF-1.7")).status_code == 202

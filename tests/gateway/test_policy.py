@@ -74,7 +74,7 @@ async def test_every_surface_agrees(
     arguments: dict[str, dict[str, Any]] = {
         "rag_documents": {},
         "sql_describe": {},
-        "rag_delete": {"document_id": "none"},
+        "slow": {"seconds": 0},
     }
     async with httpx2.AsyncClient(base_url=gateway.url, headers=headers, trust_env=False) as http:
         listed = await _listed(transport)

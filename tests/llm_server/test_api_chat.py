@@ -173,7 +173,7 @@ def test_a_client_that_leaves_frees_its_slot(client: openai.OpenAI, tiny_url: st
         return int(httpx.get(f"{tiny_url}/admin/slots").json()[MODEL]["running"])
 
     stream = client.chat.completions.create(
-        model=MODEL, messages=ASK, stream=True, max_tokens=900, temperature=1
+        model=MODEL, messages=ASK, stream=True, n=16, max_tokens=900, extra_body={"ignore_eos": True}
     )
     next(iter(stream))
     stream.close()
@@ -183,7 +183,7 @@ def test_a_client_that_leaves_frees_its_slot(client: openai.OpenAI, tiny_url: st
     assert running() == 0
     with pytest.raises(openai.APITimeoutError):
         client.with_options(timeout=0.05).chat.completions.create(
-            model=MODEL, messages=ASK, max_tokens=900, temperature=1
+            model=MODEL, messages=ASK, n=16, max_tokens=900, extra_body={"ignore_eos": True}
         )
     for _ in range(200):
         if running() == 0:

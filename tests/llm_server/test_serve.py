@@ -13,6 +13,9 @@ from pathlib import Path
 import httpx
 import openai
 
+from llm_server.serve import _listen
+from llm_server.settings import Settings
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -86,3 +89,9 @@ def test_settings_that_are_wrong_are_explained() -> None:
     done = subprocess.run(command("serve"), cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "LLM_TYPO" in done.stderr
+
+
+def test_answers_do_not_wait_for_an_acknowledgement() -> None:
+    """asyncio sets TCP_NODELAY on what a listener accepts only where the listener names TCP."""
+    with _listen(Settings(port=0)) as listener:
+        assert listener.proto == socket.IPPROTO_TCP

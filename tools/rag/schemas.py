@@ -6,7 +6,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, Field
 
 from tools.rag.ingest import Outcome
-from tools.rag.search import RRF_K, Findings, Found
+from tools.rag.search import Findings, Found, best_score
 from tools.rag.store import Document, Store
 
 State = Literal["ready", "awaiting-embeddings"]
@@ -73,10 +73,9 @@ class SearchResult(BaseModel):
     @classmethod
     def of(cls, findings: Findings) -> Self:
         """The wire form of what was found."""
-        legs = 2 if findings.mode == "hybrid" else 1
-        best = legs / (RRF_K + 1)
+        best = best_score(findings.mode)
         hits = [Hit.of(n, found, best) for n, found in enumerate(findings.found, start=1)]
-        return cls(hits=hits, mode="hybrid" if legs == 2 else "lexical", language=findings.language)
+        return cls(hits=hits, mode=findings.mode, language=findings.language)
 
     def text(self) -> str:
         """The passages as a model reads them."""

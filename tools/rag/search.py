@@ -5,6 +5,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from tools.errors import EmbeddingsUnavailable
 from tools.rag.analysis import language
@@ -17,6 +18,8 @@ CANDIDATES = 50
 """Passages that each leg hands to the fusion."""
 RRF_K = 10
 """Constant of reciprocal rank fusion (Cormack, Clarke and Buettcher, SIGIR 2009, took 60)."""
+DENSE_WEIGHT = 1.5
+"""Of the dense leg against the lexical one. It only takes part where the embedder knows the language."""
 PER_DOCUMENT = 3
 """Passages of one document among the hits, while other documents have any."""
 
@@ -36,7 +39,7 @@ class Findings:
     """What a search found, in which way, and the language that it took the question for."""
 
     found: list[Found]
-    mode: str
+    mode: Literal["hybrid", "lexical"]
     language: str
 
 
@@ -47,7 +50,7 @@ async def search(library: Library, project: str, query: str, top_k: int) -> Find
     lexical = await asyncio.to_thread(shelf.store.match, query, CANDIDATES)
     dense = await _dense(library, shelf, query) if tongue == library.embedder_language else None
     fused = await asyncio.to_thread(_fused, shelf, lexical, dense or [])
-    mode = "lexical" if dense is None else "hybrid"
+    mode: Literal["hybrid", "lexical"] = "lexical" if dense is None else "hybrid"
     logger.info("searched", extra={"project": project, "mode": mode, "candidates": len(fused)})
     return Findings(list(spread(fused, top_k)), mode, tongue)
 
@@ -79,7 +82,9 @@ def _fused(
     passages |= shelf.store.passages([chunk for chunk, _ in lexical if chunk not in passages])
     bm25 = dict(lexical)
     cosine = {passage.id: score for passage, score in dense}
-    fused = rrf([[chunk for chunk, _ in lexical], [passage.id for passage, _ in dense]])
+    fused = rrf(
+        [([chunk for chunk, _ in lexical], 1.0), ([passage.id for passage, _ in dense], DENSE_WEIGHT)]
+    )
     ranked = sorted(fused.items(), key=lambda item: -item[1])
     return [
         Found(passages[chunk], cosine.get(chunk), bm25.get(chunk), score)
@@ -88,13 +93,18 @@ def _fused(
     ]
 
 
-def rrf(rankings: Iterable[Sequence[int]]) -> dict[int, float]:
-    """Reciprocal rank fusion: the sum of 1 / (k + rank) over the rankings that hold an item."""
-    scores: Counter[int] = Counter()
-    for ranking in rankings:
+def rrf(rankings: Iterable[tuple[Sequence[int], float]]) -> dict[int, float]:
+    """Reciprocal rank fusion: the sum of weight / (k + rank) over the rankings that hold an item."""
+    scores: dict[int, float] = {}
+    for ranking, weight in rankings:
         for rank, item in enumerate(ranking, start=1):
-            scores[item] += 1.0 / (RRF_K + rank)  # type: ignore[assignment]
-    return dict(scores)
+            scores[item] = scores.get(item, 0.0) + weight / (RRF_K + rank)
+    return scores
+
+
+def best_score(mode: str) -> float:
+    """The score of a passage that is first wherever it could be."""
+    return (1.0 + (DENSE_WEIGHT if mode == "hybrid" else 0.0)) / (RRF_K + 1)
 
 
 def spread(found: Sequence[Found], top_k: int) -> Iterator[Found]:
