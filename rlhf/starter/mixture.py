@@ -1,0 +1,65 @@
+"""How much of what: draws samples by weight, from a seed."""
+
+import json
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from rlhf.starter import dialogues, questions
+from rlhf.starter.conversations import ConversationMaker, Sources
+from rlhf.starter.passages import PassageMaker, stated_pairs
+from rlhf.starter.sample import Sample
+from rlhf.starter.words import Words, collect, read_lines
+
+WEIGHTS = {
+    "own": 23,
+    "parallel": 1.5,
+    "several": 2,
+    "talk": 8,
+    "copy": 3,
+    "dialogue": 8,
+    "question": 12,
+    "database": 24,
+    "correction": 1.5,
+    "route": 8,
+    "passage": 16,
+    "both": 2,
+    "long": 0.4,
+}
+"""Samples in a hundred or so; long kinds weigh more in tokens."""
+SHORT = {"copy": 65, "own": 14, "talk": 2, "question": 7, "database": 7, "route": 3, "passage": 2}
+"""The first shard: mostly exercises in copying, and small prompts only."""
+
+
+def split(source: Path) -> tuple[Words, Sources, Sources]:
+    """(words, trained part, held-out part) of the corpora under `source`."""
+    spoken = read_lines(source / "dialogues" / "train.jsonl.xz")
+    tables = read_lines(source / "questions" / "wikisql-train.jsonl.xz")
+    tools = json.loads((source / "dialogues" / "tools.json").read_text())
+    kept = Sources(
+        [r for r in spoken if not dialogues.is_held_out(r)],
+        tools,
+        [r for r in tables if not questions.is_held_out(r)],
+    )
+    held = Sources(
+        [r for r in spoken if dialogues.is_held_out(r)],
+        tools,
+        [r for r in tables if questions.is_held_out(r)],
+    )
+    return collect(kept.dialogues, kept.questions), kept, held
+
+
+def maker(rng: random.Random, words: Words, sources: Sources, short: bool = False) -> ConversationMaker:
+    """Everything that one stream of samples needs."""
+    stated = stated_pairs(list(sources.questions), random.Random(0), words)
+    passages = PassageMaker(rng, words, dialogues.replies(sources.dialogues), stated)
+    return ConversationMaker(rng, words, sources, passages, short)
+
+
+def samples(rng: random.Random, words: Words, sources: Sources, short: bool = False) -> Iterator[Sample]:
+    """An endless stream, the same for the same seed."""
+    weights = SHORT if short else WEIGHTS
+    conversations = maker(rng, words, sources, short)
+    makers: list[Callable[[], Sample]] = [getattr(conversations, name) for name in weights]
+    while True:
+        yield rng.choices(makers, list(weights.values()))[0]()
