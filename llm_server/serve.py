@@ -39,8 +39,8 @@ def run(settings: Settings) -> int:
     """Serve until a signal. 0 after an ordered end, 1 when a model cannot be loaded, 3 when the port is
     taken.
     """
-    # Read when llama.cpp's OpenMP is loaded, which is later. Threads that spin at a barrier for one that has been
-    # descheduled make a step 25 times as long on a machine that has other work.
+    # Read when llama.cpp's OpenMP is loaded, which is later. Threads that spin at a barrier for one that has
+    # been descheduled make a step 25 times as long on a machine that has other work.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         listener = _listen(settings)
