@@ -134,13 +134,15 @@ def link_environment(packages: Path) -> Path:
     cached = packages / "lib" / version / "site-packages"
     layer = ROOT / ".venv" / "lib" / version / "site-packages" / "loopyard.pth"
     text = f"import site; site.addsitedir({str(cached)!r})\n{ROOT}\n"
-    if not (layer.exists() and layer.read_text() == text):
+    done = layer.with_name("loopyard-complete")
+    if not (done.exists() and layer.exists() and layer.read_text() == text):
         shutil.rmtree(ROOT / ".venv", ignore_errors=True)
         venv.create(ROOT / ".venv", with_pip=False, symlinks=True)
         layer.write_text(text)
-        command = ROOT / ".venv" / "bin" / "loopyard"
-        command.write_text(f"#!{python}\nfrom gateway.cli import main\n\nmain()\n")
-        command.chmod(0o755)
+        pip = [str(packages / "bin" / "python"), "-m", "pip", "--python", str(python), "install"]
+        options = ["--disable-pip-version-check", "--no-deps", "--no-build-isolation", "--editable", str(ROOT)]
+        run_logged("Installing the loopyard command", [*pip, *options], cache_folder() / "logs" / "layer.log")
+        done.touch()
     return python
 
 

@@ -57,8 +57,8 @@ def command(
 
 
 @contextmanager
-def serving(name: str, model: Path, threads: int, context: int) -> Iterator[str]:
-    """Base URL of a running server. RuntimeError with the end of its log when it does not come up."""
+def serving(name: str, model: Path, threads: int, context: int) -> Iterator[tuple[str, int]]:
+    """Base URL and process id of a running server. RuntimeError with the end of its log when it does not come up."""
     port = free_port()
     words, env = command(name, model, port, threads, context)
     with tempfile.TemporaryFile("w+") as log:
@@ -69,7 +69,7 @@ def serving(name: str, model: Path, threads: int, context: int) -> Iterator[str]
                 if process.poll() is not None:
                     break
                 if answers(url):
-                    yield url
+                    yield url, process.pid
                     return
                 time.sleep(0.1)
             log.seek(0)

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import psutil
 
 from llm_server.convert.gguf import quantise
 from llm_server.convert.prepare import prepare_chat
@@ -38,6 +39,8 @@ class Measured:
     tokens_per_second: float
     first_token: float
     """Median seconds until the first text."""
+    cpu: float
+    """Processor seconds of the server for each token; says more than a clock on a machine with other work."""
 
 
 async def stream(
@@ -55,10 +58,16 @@ async def stream(
     return first or time.perf_counter() - began, tokens if reason == "length" else texts
 
 
-async def measure(url: str, model: str, streams: int, tokens: int, seed: int) -> Measured:
+def processor_seconds(pid: int) -> float:
+    """User and system time of a process so far."""
+    times = psutil.Process(pid).cpu_times()
+    return float(times.user + times.system)
+
+
+async def measure(url: str, pid: int, model: str, streams: int, tokens: int, seed: int) -> Measured:
     """`streams` completions at once. Every one of them is as long as it may be: the end is not allowed."""
     async with httpx.AsyncClient(timeout=300) as client:
-        began = time.perf_counter()
+        began, used = time.perf_counter(), processor_seconds(pid)
         bodies = [
             {
                 "model": model,
@@ -72,39 +81,43 @@ async def measure(url: str, model: str, streams: int, tokens: int, seed: int) ->
         ]
         read = await asyncio.gather(*(stream(client, url, body, tokens) for body in bodies))
         seconds = time.perf_counter() - began
-    return Measured(sum(n for _, n in read) / seconds, statistics.median(first for first, _ in read))
+    count = sum(n for _, n in read)
+    cpu = (processor_seconds(pid) - used) / count
+    return Measured(count / seconds, statistics.median(first for first, _ in read), cpu)
 
 
-def rounds(urls: dict[str, str], streams: int, tokens: int, count: int) -> dict[str, list[Measured]]:
+def rounds(
+    servers: dict[str, tuple[str, int]], streams: int, tokens: int, count: int
+) -> dict[str, list[Measured]]:
     """`count` rounds in alternating order, after one that does not count."""
-    results: dict[str, list[Measured]] = {name: [] for name in urls}
-    models = {name: model_id(url) for name, url in urls.items()}
+    results: dict[str, list[Measured]] = {name: [] for name in servers}
+    models = {name: model_id(url) for name, (url, _) in servers.items()}
     for n in range(count + 1):
-        for name in list(urls) if n % 2 else reversed(list(urls)):
-            got = asyncio.run(measure(urls[name], models[name], streams, tokens, seed=n + 1 + 50 * streams))
+        for name in list(servers) if n % 2 else reversed(list(servers)):
+            seed = n + 1 + 50 * streams
+            got = asyncio.run(measure(*servers[name], models[name], streams, tokens, seed))
             if n:
                 results[name].append(got)
     return results
 
 
 def table(results: dict[int, dict[str, list[Measured]]]) -> str:
-    """Markdown; ratios are to Loopyard, over 1 means that Loopyard is better."""
-    lines = [
-        "| server | streams | tokens/s | Loopyard is faster by | first token, ms | Loopyard is earlier by |"
-    ]
-    lines.append("|---|---|---|---|---|---|")
+    """Markdown; ratios are round by round to Loopyard, over 1 means that Loopyard is better."""
+    head = ("server", "streams", "tokens/s", "ratio", "first token, ms", "ratio", "CPU ms a token", "ratio")
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for streams, servers in results.items():
         ours = servers["loopyard"]
         for name, theirs in servers.items():
-            speed = statistics.median(r.tokens_per_second for r in theirs)
-            first = statistics.median(r.first_token for r in theirs)
             pairs = list(zip(ours, theirs, strict=True))
-            faster = statistics.median(a.tokens_per_second / b.tokens_per_second for a, b in pairs)
-            earlier = statistics.median(b.first_token / a.first_token for a, b in pairs)
-            ratio = ("1", "1") if name == "loopyard" else (f"{faster:.2f}x", f"{earlier:.2f}x")
-            lines.append(
-                f"| {name} | {streams} | {speed:.0f} | {ratio[0]} | {first * 1e3:.0f} | {ratio[1]} |"
+            cells = (
+                f"{statistics.median(r.tokens_per_second for r in theirs):.0f}",
+                f"{statistics.median(a.tokens_per_second / b.tokens_per_second for a, b in pairs):.2f}",
+                f"{statistics.median(r.first_token for r in theirs) * 1e3:.0f}",
+                f"{statistics.median(b.first_token / a.first_token for a, b in pairs):.2f}",
+                f"{statistics.median(r.cpu for r in theirs) * 1e3:.1f}",
+                f"{statistics.median(b.cpu / a.cpu for a, b in pairs):.2f}",
             )
+            lines.append(f"| {name} | {streams} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -130,13 +143,13 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:
         model = options.model or random_model(Path(scratch))
-        urls: dict[str, str] = {}
+        servers: dict[str, tuple[str, int]] = {}
         for name in options.servers:
             try:
-                urls[name] = stack.enter_context(serving(name, model, options.threads, 2048))
+                servers[name] = stack.enter_context(serving(name, model, options.threads, 2048))
             except RuntimeError as error:
                 sys.stderr.write(f"{error}\n")
-        results = {n: rounds(urls, n, options.tokens, options.rounds) for n in options.streams}
+        results = {n: rounds(servers, n, options.tokens, options.rounds) for n in options.streams}
         sys.stdout.write(table(results) + "\n")
 
 

@@ -121,7 +121,7 @@ def make_database(path: Path) -> None:
         )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     if not (CONSOLE / "dist" / "index.html").exists():
         pytest.fail("The console is not built: run `npm ci && npm run build` in gateway/console.")
@@ -154,7 +154,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         yield House(url, model, database)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     if not Path(CHROMIUM).exists():
         pytest.skip("Chromium is missing: apt-get install chromium, or set CHROMIUM to its path.")
@@ -194,7 +194,7 @@ def open_page(house: House, browser: Browser) -> Iterator[OpenPage]:
     assert thrown == []
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chat(house: House) -> str:
     """The chat of a project that has a document and a database."""
     return house.project("office")
