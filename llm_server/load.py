@@ -63,7 +63,12 @@ def chat_model(
     name: str, backend: Backend, settings: Settings, observer: Observer, aliases: tuple[str, ...] = ()
 ) -> ChatModel:
     """Start an engine on a backend."""
-    limits = Limits(running=settings.slots, queue=settings.queue, step_tokens=settings.step_tokens)
+    limits = Limits(
+        running=settings.slots,
+        queue=settings.queue,
+        step_tokens=settings.step_tokens,
+        prefix_tokens=settings.prefix_tokens,
+    )
     engine = Engine(backend, limits, observer)
     vocabulary = backend.vocabulary
     template, marks = ChatTemplate(vocabulary), Marks.of(vocabulary)

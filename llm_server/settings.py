@@ -47,6 +47,9 @@ class Settings(BaseSettings):
     """Tokens of one step; prompts are computed in chunks of what decoding leaves."""
     cache_tokens: int | None = Field(default=None, ge=64)
     """Tokens in the KV cache, running and cached; by default a quarter of the free memory at most."""
+    prefix_tokens: int = Field(default=4096, ge=0)
+    """Tokens that finished sequences keep in the cache for later ones. Every step walks over all that is
+    cached, so that more is not always faster."""
     threads: int | None = Field(default=None, ge=1)
     """Threads that compute; by default one a core."""
     temperature: float | None = Field(default=None, ge=0)

@@ -140,7 +140,13 @@ def link_environment(packages: Path) -> Path:
         venv.create(ROOT / ".venv", with_pip=False, symlinks=True)
         layer.write_text(text)
         pip = [str(packages / "bin" / "python"), "-m", "pip", "--python", str(python), "install"]
-        options = ["--disable-pip-version-check", "--no-deps", "--no-build-isolation", "--editable", str(ROOT)]
+        options = [
+            "--disable-pip-version-check",
+            "--no-deps",
+            "--no-build-isolation",
+            "--editable",
+            str(ROOT),
+        ]
         run_logged("Installing the loopyard command", [*pip, *options], cache_folder() / "logs" / "layer.log")
         done.touch()
     return python

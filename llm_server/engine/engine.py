@@ -34,6 +34,8 @@ class Limits:
     """Sequences that may wait."""
     step_tokens: int = 512
     """Tokens a step."""
+    prefix_tokens: int | None = None
+    """Tokens of cached prefixes; None: as many as there is room for."""
 
 
 class Observer:
@@ -60,7 +62,8 @@ class Engine:
         self.limits = limits
         self._observer = observer or Observer()
         budget = min(limits.step_tokens, backend.batch)
-        self.scheduler = Scheduler(PrefixCache(backend.slots), running=limits.running, budget=budget)
+        cache = PrefixCache(backend.slots, limits.prefix_tokens)
+        self.scheduler = Scheduler(cache, running=limits.running, budget=budget)
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._accepting = True

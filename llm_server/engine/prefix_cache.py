@@ -53,7 +53,9 @@ def common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
 class PrefixCache:
     """Owns the slots. Least recently used prefixes go first."""
 
-    def __init__(self, slots: int) -> None:
+    def __init__(self, slots: int, tokens: int | None = None) -> None:
+        """`tokens`: how many cached prefixes hold in all; None: as many as there is room for."""
+        self._tokens = tokens
         self._free = list(range(slots))[::-1]
         self._cached: OrderedDict[int, Prefix] = OrderedDict()
         self.hits = 0
@@ -96,7 +98,8 @@ class PrefixCache:
 
     def keep(self, prefix: Prefix) -> list[int]:
         """A sequence is through: its slot becomes a cached prefix. Returns the slots that are free and
-        to be emptied: its own where a cached prefix covers it, those of prefixes that it covers.
+        to be emptied: its own where a cached prefix covers it, those of prefixes that it covers, and
+        those that are too much.
         """
         alike = [p for p in self._cached.values() if p.key == prefix.key]
         longer = next((p for p in alike if list(p.tokens[: len(prefix.tokens)]) == list(prefix.tokens)), None)
@@ -108,7 +111,18 @@ class PrefixCache:
             del self._cached[slot]
             self._free.append(slot)
         self._cached[prefix.slot] = prefix
-        return covered
+        return covered + self._surplus()
+
+    def _surplus(self) -> list[int]:
+        """Evict what is more than the cache may hold, but for the latest prefix; the slots to be emptied."""
+        slots = []
+        held = sum(len(prefix.tokens) for prefix in self._cached.values())
+        while self._tokens is not None and held > self._tokens and len(self._cached) > 1:
+            slot, prefix = self._cached.popitem(last=False)
+            held -= len(prefix.tokens)
+            self._free.append(slot)
+            slots.append(slot)
+        return slots
 
     def release(self, slot: int) -> None:
         """A slot is empty again."""

@@ -63,7 +63,8 @@ def overall(figures: dict[str, Any]) -> dict[str, Any]:
 
 def mean(rows: Sequence[dict[str, Any]], name: str) -> float:
     """The mean of a share over kinds, each with its count of cases."""
-    return round(sum(row[name] * row["count"] for row in rows) / max(1, sum(row["count"] for row in rows)), 4)
+    cases = sum(int(row["count"]) for row in rows)
+    return round(sum(float(row[name]) * int(row["count"]) for row in rows) / max(1, cases), 4)
 
 
 def write_report(path: Path, name: str, figures: dict[str, Any]) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def command(
 
 @contextmanager
 def serving(name: str, model: Path, threads: int, context: int) -> Iterator[tuple[str, int]]:
-    """Base URL and process id of a running server. RuntimeError with the end of its log when it does not come up."""
+    """Base URL and process id of a running server. RuntimeError with its log where it does not start."""
     port = free_port()
     words, env = command(name, model, port, threads, context)
     with tempfile.TemporaryFile("w+") as log:

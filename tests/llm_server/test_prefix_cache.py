@@ -60,6 +60,15 @@ def test_the_least_recently_used_prefix_goes_first() -> None:
     assert cache.evict() is None
 
 
+def test_cached_prefixes_hold_no_more_than_they_may() -> None:
+    cache = PrefixCache(8, tokens=6)
+    assert cache.keep(Prefix(0, KEY, [1, 1, 1])) == []
+    assert cache.keep(Prefix(1, KEY, [2, 2, 2])) == []
+    assert cache.keep(Prefix(2, KEY, [3, 3, 3])) == [0]
+    assert cache.keep(Prefix(3, KEY, list(range(20)))) == [1, 2]
+    assert len(cache) == 1
+
+
 def test_no_slot_no_placement() -> None:
     cache = PrefixCache(1)
     assert cache.place(KEY, [1, 2]) is not None
