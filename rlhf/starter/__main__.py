@@ -26,6 +26,9 @@ Source = Annotated[Path, typer.Option(help="Folder with dialogues/ and questions
 Data = Annotated[Path, typer.Option(help="Folder of tokens and tokenizer.")]
 Run = Annotated[Path, typer.Option(help="Folder of the run: state, log, recipe.")]
 Model = Annotated[Path, typer.Option(help="Model folder.")]
+Begin = Annotated[
+    Path | None, typer.Option(help="Model folder whose tokenizer and weights a new run begins with.")
+]
 
 
 @app.command()
@@ -35,10 +38,14 @@ def data(
     samples: int = 120_000,
     shards: int = 4,
     seed: int = 1,
+    begin: Begin = None,
 ) -> None:
     """Generate and cut the training conversations, write the splits, train the tokenizer."""
     from rlhf.starter.data import make_data
+    from rlhf.starter.tokenizer import load_tokenizer
 
+    if begin:
+        load_tokenizer(begin).save_pretrained(out)
     counts = make_data(source, out, samples, seed, shards)
     table = Table("kind", "samples", "tokens", "trained")
     for kind in sorted(k for k in counts if "." not in k):
@@ -57,6 +64,7 @@ def train(
     seed: int = 1,
     device: str = "cpu",
     threads: int = 0,
+    begin: Begin = None,
 ) -> None:
     """Train, or go on with the run in the folder; at the end write the model folder."""
     if device == "cpu" and any(os.environ.get(name) is None for name in ALLOCATOR):
@@ -70,7 +78,7 @@ def train(
     if threads:
         torch.set_num_threads(threads)
     recipe = Recipe(minutes=minutes, seed=seed, micro_batches=micro_batches, batch_tokens=batch_tokens)
-    trainer = Trainer(recipe, data, run, device)
+    trainer = Trainer(recipe, data, run, device, begin)
     trainer.run(tell=console.print)
     trainer.export(model)
     (model.parent / "training-log.jsonl").write_text((run / "log.jsonl").read_text())

@@ -1,7 +1,6 @@
 """What the starter is examined on, never trained on: each case is a prompt and what is expected."""
 
 import random
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,7 @@ from rlhf.starter.own_tools import BY_NAME, MAKERS, SERVED, TOOLS, Asking, offer
 from rlhf.starter.passages import LEADS
 from rlhf.starter.persona import PERSONA, with_schema
 from rlhf.starter.routing import ROUTES
-from rlhf.starter.rows import populate
+from rlhf.starter.rows import invented, populate
 from rlhf.starter.sample import calls, system, tool, user
 from rlhf.starter.schemas import grow
 from rlhf.starter.sql_drawing import Skip
@@ -115,13 +114,12 @@ def x_sql(lines: Sequence[str]) -> dict[str, Any]:
 def one_table(rng: random.Random, words: Words, held: Sources, count: int) -> Iterator[Case]:
     """People's questions about held-out tables; right is what gives the same rows."""
     while count:
-        made = questions.question_sample(rng, words, rng.choice(held.questions), held.questions, plain=True)
+        made = questions.table_samples(rng, words, [rng.choice(held.questions)], held.questions, plain=True)
         if not made:
             continue
         count -= 1
-        text, sql, lines = made
-        name, inner = lines[0].rstrip(")").split("(", 1)
-        rows: Rows = {name: (inner.split(", "), invented(rng, inner.split(", "), sql))}
+        [(text, sql, name)], lines, columns = made
+        rows: Rows = {name: (columns, invented(rng, columns, sql))}
         head = system(with_schema(PERSONA, "main", "sqlite", lines))
         tools = [BY_NAME[n] for n in SERVED]
         yield Case(
@@ -132,26 +130,6 @@ def one_table(rng: random.Random, words: Words, held: Sources, count: int) -> It
             rows=rows,
             schema=x_sql(lines),
         )
-
-
-def invented(rng: random.Random, columns: Sequence[str], sql: str) -> list[list[Any]]:
-    """Rows that meet, nearly meet and do not meet the statement's conditions."""
-    conditions = re.findall(r"(\w+) ([=<>]) ('(?:[^']|'')*'|-?\d+(?:\.\d+)?)", sql)
-    rows: list[list[Any]] = [
-        [rng.randint(1, 40) if rng.random() < 0.5 else f"v{rng.randint(1, 30)}" for _ in columns]
-        for _ in range(16)
-    ]
-    numeric = re.findall(r"(?:SUM|AVG|MIN|MAX)\((\w+)\)", sql)
-    for at, row in enumerate(rows):
-        for name in numeric:
-            row[columns.index(name)] = rng.randint(1, 900)
-        for column, sign, literal in conditions:
-            value: Any = literal[1:-1].replace("''", "'") if literal.startswith("'") else float(literal)
-            if isinstance(value, float):
-                value += {"=": 0, "<": -1, ">": 1}[sign]
-            if at < 4 or rng.random() < 0.4:
-                row[columns.index(column)] = value
-    return rows
 
 
 def several_tables(rng: random.Random, words: Words, count: int) -> Iterator[Case]:

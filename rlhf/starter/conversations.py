@@ -3,6 +3,7 @@
 import json
 import random
 import re
+import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,8 +13,9 @@ from rlhf.starter.own_tools import BY_NAME, MAKERS, SERVED, Asking, offered
 from rlhf.starter.passages import NO_MATCH, NOTHING, Found, PassageMaker
 from rlhf.starter.persona import OTHERS, persona, with_schema
 from rlhf.starter.phrases import slipped
+from rlhf.starter.reading import ReadingMaker
 from rlhf.starter.routing import RouteMaker, joined
-from rlhf.starter.rows import Filled, populate
+from rlhf.starter.rows import Filled, invented, one_result, populate
 from rlhf.starter.sample import Sample, calls, says, silent, system, tool, user
 from rlhf.starter.schemas import grow
 from rlhf.starter.sql_drawing import Skip
@@ -46,6 +48,8 @@ class ConversationMaker:
         self.ask = Asking(rng, words)
         self.dialogue_maker = dialogues.DialogueMaker(rng, sources.tools, 3 if short else 11)
         self.routes = RouteMaker(rng, words)
+        self.readings = ReadingMaker(rng, passages)
+        self.tables = questions.by_table(sources.questions)
 
     # pieces
 
@@ -66,7 +70,7 @@ class ConversationMaker:
     def tables_count(self) -> int:
         if self.short:
             return self.rng.choice((1, 1, 2, 2, 3))
-        return self.rng.choices((1, 2, 3, 4, 5, 7, 10, 12), (14, 22, 22, 16, 10, 7, 5, 4))[0]
+        return self.rng.choices((1, 2, 3, 4, 5, 7, 10, 12), (10, 16, 18, 16, 13, 11, 9, 7))[0]
 
     def head(self, tools: Sequence[Tool], lines: Sequence[str] = (), name: str = "main") -> Message:
         """The system message: a schema where an SQL tool is offered."""
@@ -122,12 +126,12 @@ class ConversationMaker:
         return Sample("talk", [self.head(tools), user(text), says(answer)], tools)
 
     def several(self) -> Sample:
-        """Two or three exchanges with short results in between."""
-        names = self.rng.sample(list(MAKERS), 2)
+        """Two to six exchanges with short results in between: more calls to learn from for one listing."""
+        names = self.rng.sample(list(MAKERS), self.rng.choice((2, 2, 3, 4, 5)))
         tools = self.offered(names)
         messages = [self.head(tools)]
-        for _ in range(self.rng.choice((2, 2, 3))):
-            if self.rng.random() < 0.3:
+        for _ in range(self.rng.choice((2, 3, 4, 5, 6))):
+            if self.rng.random() < 0.25:
                 text, answer = no_tool(self.rng, self.words)
                 messages += [user(text), says(answer)]
                 continue
@@ -182,41 +186,42 @@ class ConversationMaker:
                 return sample
 
     def question(self) -> Sample:
-        """A person's question about one table."""
-        records = self.sources.questions
-        while True:
-            made = questions.question_sample(self.rng, self.words, self.rng.choice(records), records)
-            if made:
-                break
-        text, sql, lines = made
-        tools = self.database_tools()
-        return Sample(
-            "question", [self.head(tools, lines), user(text), calls(("sql_query", {"sql": sql}))], tools
+        """People's questions about one table: up to four, each but the last with its result."""
+        rng = self.rng
+        made = questions.table_samples(
+            rng, self.words, rng.choice(self.tables), self.sources.questions, rng.choice((1, 2, 3, 4))
         )
+        if not made:
+            return self.question()
+        asked, lines, columns = made
+        tools = self.database_tools()
+        messages = [self.head(tools, lines)]
+        for at, (text, sql, name) in enumerate(asked):
+            try:
+                names, rows = one_result(name, columns, invented(rng, columns, sql), sql)
+            except sqlite3.OperationalError:  # a column named like a keyword
+                return self.question()
+            messages += [user(text), calls(("sql_query", {"sql": sql}))]
+            if at < len(asked) - 1:
+                messages += [tool(table_text(names, rows)), says(report(rng, text, sql, names, rows))]
+        return Sample("question", messages, tools)
 
     def database(self) -> Sample:
-        """Generated SQL, mostly with its result and the sentence that reports it."""
+        """Generated SQL, mostly with results and the sentences that report them: up to four questions."""
         filled, generator = self.filled(self.tables_count())
-        try:
-            text, sql = generator.draw()
-        except Skip:
-            return self.database()
         tools = self.database_tools()
-        messages = [
-            self.head(tools, filled.schema.lines(), filled.schema.name),
-            user(text),
-            calls(("sql_query", {"sql": sql})),
-        ]
-        if self.rng.random() < 0.55:
+        messages = [self.head(tools, filled.schema.lines(), filled.schema.name)]
+        for _ in range(self.rng.choice((1, 1, 2, 3, 4))):
+            try:
+                text, sql = generator.draw()
+            except Skip:
+                break
+            messages += [user(text), calls(("sql_query", {"sql": sql}))]
+            if self.rng.random() < 0.25:
+                break
             result, answer = self.result(filled, text, sql)
             messages += [tool(result), says(answer)]
-            if self.rng.random() < 0.25:
-                try:
-                    more, again = generator.draw()
-                except Skip:
-                    return Sample("database", messages, tools)
-                messages += [user(more), calls(("sql_query", {"sql": again}))]
-        return Sample("database", messages, tools)
+        return Sample("database", messages, tools) if len(messages) > 1 else self.database()
 
     def result(self, filled: Filled, text: str, sql: str) -> tuple[str, str]:
         cursor = filled.connection.execute(sql)
@@ -256,6 +261,9 @@ class ConversationMaker:
         count = self.rng.choices((1, 2, 3, 4, 5), (12, 18, 18, 10, 42))[0]
         size = self.rng.randint(450, 750) if self.rng.random() < 0.2 else self.rng.randint(50, 220)
         return self.passages.found(count, size, answered=self.rng.random() < 0.9)
+
+    def reading(self) -> Sample:
+        return self.readings.sample(self.short)
 
     def passage(self) -> Sample:
         """Search, results and the quoting answer."""

@@ -1,9 +1,14 @@
 """`data`: from the corpora's folder and a seed to a tokenizer and shards of tokens."""
 
 import json
+import os
 import random
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from itertools import islice
+from multiprocessing import get_context
 from pathlib import Path
 
 from rlhf.starter.dialogues import HELD_OUT
@@ -40,12 +45,17 @@ def make_data(
     if not (out / "tokenizer.json").exists():
         stream = samples(random.Random(f"{seed} tokenizer"), words, kept)
         train_tokenizer(sample_texts(stream, TOKENIZER_SAMPLES), vocabulary).save_pretrained(out)
-    tokenizer = load_tokenizer(out)
-    counts: dict[str, int] = {}
-    for shard in range(shards):
-        size = count // 5 if shard == 0 else (count - count // 5) // (shards - 1)
-        stream = samples(random.Random(f"{seed} {shard}"), words, kept, short=shard == 0)
-        for kind, made in write_shard(out / f"shard-{shard:02}", tokenizer, islice(stream, size)).items():
-            counts[kind] = counts.get(kind, 0) + made
-    (out / "counts.json").write_text(json.dumps(counts, indent=1) + "\n")
+    counts: Counter[str] = Counter()
+    sizes = [count // 5] + [(count - count // 5) // (shards - 1)] * (shards - 1)
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
+        for made in pool.map(partial(make_shard, source, out, seed), range(shards), sizes):
+            counts.update(made)
+    (out / "counts.json").write_text(json.dumps(counts, indent=1, sort_keys=True) + "\n")
     return counts
+
+
+def make_shard(source: Path, out: Path, seed: int, shard: int, size: int) -> dict[str, int]:
+    """Write one shard from a seed of its own; returns counts by kind."""
+    words, kept, _ = split(source)
+    stream = samples(random.Random(f"{seed} {shard}"), words, kept, short=shard == 0)
+    return write_shard(out / f"shard-{shard:02}", load_tokenizer(out), islice(stream, size))

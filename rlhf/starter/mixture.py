@@ -12,22 +12,33 @@ from rlhf.starter.sample import Sample
 from rlhf.starter.words import Words, collect, read_lines
 
 WEIGHTS = {
-    "own": 23,
+    "own": 14,
+    "several": 8,
     "parallel": 1.5,
-    "several": 2,
-    "talk": 8,
+    "talk": 6,
     "copy": 3,
     "dialogue": 8,
-    "question": 12,
-    "database": 24,
+    "question": 9,
+    "database": 18,
     "correction": 1.5,
     "route": 8,
-    "passage": 16,
+    "passage": 12,
+    "reading": 10,
     "both": 2,
-    "long": 0.4,
+    "long": 0.5,
 }
 """Samples in a hundred or so; long kinds weigh more in tokens."""
-SHORT = {"copy": 65, "own": 14, "talk": 2, "question": 7, "database": 7, "route": 3, "passage": 2}
+SHORT = {
+    "copy": 45,
+    "reading": 14,
+    "own": 10,
+    "several": 5,
+    "talk": 2,
+    "question": 8,
+    "database": 8,
+    "route": 3,
+    "passage": 5,
+}
 """The first shard: mostly exercises in copying, and small prompts only."""
 
 

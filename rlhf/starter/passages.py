@@ -2,7 +2,7 @@
 
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rlhf.starter.facts import FactMaker
@@ -87,28 +87,37 @@ class PassageMaker:
 
     def found(self, count: int, size: int, answered: bool = True, flat: bool = False) -> Found:
         """Results of `count` passages; `flat` draws the right rank evenly, else it is often the first."""
-        gold, others = self.rng.choices((self._fact, self._stated, self._pair), (60, 22, 18))[0](count)
-        return self.arrange(gold, others, count, size, answered, flat)
+        gold, others = self.gold(count)
+        rank = self.rng.randrange(count) if flat or self.rng.random() < 0.7 else 0
+        text = self.blocks([gold] if answered else [], [rank], others, count, size)
+        return Found(self.asked(gold), text, gold.sentence if answered else None, rank + 1)
 
-    def arrange(
-        self, gold: Pair, others: list[str], count: int, size: int, answered: bool, flat: bool
-    ) -> Found:
+    def gold(self, count: int) -> tuple[Pair, list[str]]:
+        """A question with its sentence, and up to `2 * count` sentences that fit the question less."""
+        return self.rng.choices((self._fact, self._stated, self._pair), (60, 22, 18))[0](count)
+
+    def asked(self, gold: Pair) -> str:
+        """The question as typed."""
+        question = gold.question[:1].upper() + gold.question[1:] if self.rng.random() < 0.6 else gold.question
+        return question + ("?" if not question.endswith("?") and self.rng.random() < 0.7 else "")
+
+    def blocks(
+        self, golds: Sequence[Pair], ranks: Sequence[int], others: Sequence[str], count: int, size: int
+    ) -> str:
+        """`count` numbered passages of about `size` characters; gold i stands in passage ranks[i]."""
         rng = self.rng
-        rank = rng.randrange(count) if flat or rng.random() < 0.7 else 0
         shares: list[list[str]] = [[] for _ in range(count)]
+        heads = [self.facts.noun() for _ in range(count)]
         for other in others:
             shares[rng.randrange(count)].append(other)
-        if answered:
+        for gold, rank in zip(golds, ranks, strict=False):
             shares[rank].insert(rng.randint(0, len(shares[rank])), gold.sentence)
-        about = gold.question.split()[-1].strip("?")
-        blocks = []
-        for n, share in enumerate(shares, 1):
-            head = about if n == rank + 1 and rng.random() < 0.5 else self.facts.noun()
-            blocks.append(f"[{n}] {self.place(head)}\n{self.body(share, int(size * rng.uniform(0.5, 1.1)))}")
-        question = gold.question[:1].upper() + gold.question[1:] if rng.random() < 0.6 else gold.question
-        if not question.endswith("?") and rng.random() < 0.7:
-            question += "?"
-        return Found(question, "\n\n".join(blocks), gold.sentence if answered else None, rank + 1)
+            if rng.random() < 0.5:
+                heads[rank] = gold.question.split()[-1].strip("?")
+        return "\n\n".join(
+            f"[{n}] {self.place(head)}\n{self.body(share, int(size * rng.uniform(0.5, 1.1)))}"
+            for n, (head, share) in enumerate(zip(heads, shares, strict=True), 1)
+        )
 
     def _fact(self, count: int) -> tuple[Pair, list[str]]:
         """A fact among others: about the same thing, of the same form, and unrelated ones."""

@@ -38,27 +38,44 @@ def styled(name: str, style: str) -> str:
     return "".join(part.capitalize() for part in name.split("_")) if style == "camel" else name
 
 
-def question_sample(
-    rng: random.Random, words: Words, record: Record, others: Sequence[Record], plain: bool = False
-) -> tuple[str, str, list[str]] | None:
-    """(question, SELECT, schema lines); the table gets a name and sometimes neighbours to choose from."""
-    pair = tidy(record)
-    if not pair:
+Asked = tuple[str, str, str]
+"""A question, its SELECT and the name of its table."""
+
+
+def by_table(records: Sequence[Record]) -> list[list[Record]]:
+    """Questions about the same columns together."""
+    groups: dict[tuple[str, ...], list[Record]] = {}
+    for record in records:
+        groups.setdefault(tuple(record["schema"]["t"]), []).append(record)
+    return list(groups.values())
+
+
+def table_samples(
+    rng: random.Random,
+    words: Words,
+    records: Sequence[Record],
+    others: Sequence[Record],
+    count: int = 1,
+    plain: bool = False,
+) -> tuple[list[Asked], list[str], list[str]] | None:
+    """(questions about one table, schema lines, its columns); it gets a name and sometimes neighbours."""
+    pairs = [pair for pair in map(tidy, rng.sample(list(records), min(count, len(records)))) if pair]
+    if not pairs:
         return None
-    question, sql = pair
     style = "snake" if plain or rng.random() < 0.7 else "camel"
     names = table_names(rng, words, 1 + (0 if plain or rng.random() < 0.7 else rng.randint(1, 3)))
     name = styled(names[0], style)
-    columns = list(record["schema"]["t"])
+    columns = list(records[0]["schema"]["t"])
     if not plain:
         rng.shuffle(columns)
-    sql = rename(sql, columns, style, name)
-    lines = [f"{name}({', '.join(styled(c, style) for c in columns)})"]
+    asked = [(question, rename(sql, columns, style, name), name) for question, sql in pairs]
+    shown = [styled(column, style) for column in columns]
+    lines = [f"{name}({', '.join(shown)})"]
     for other in names[1:]:
         far = rng.choice(others)["schema"]["t"]
         lines.append(f"{styled(other, style)}({', '.join(styled(c, style) for c in far)})")
     rng.shuffle(lines)
-    return question, sql, lines
+    return asked, lines, shown
 
 
 def table_names(rng: random.Random, words: Words, count: int) -> list[str]:

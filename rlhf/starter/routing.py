@@ -2,6 +2,7 @@
 
 import random
 
+from rlhf.starter.facts import FactMaker
 from rlhf.starter.rows import populate
 from rlhf.starter.sample import Sample, says, system, user
 from rlhf.starter.schemas import Schema, grow
@@ -25,6 +26,7 @@ def route_prompt(documents: list[str], tables: list[str]) -> str:
 class RouteMaker:
     def __init__(self, rng: random.Random, words: Words, held_phrases: bool = False) -> None:
         self.rng, self.words, self.held_phrases = rng, words, held_phrases
+        self.facts = FactMaker(rng, words)
 
     def titles(self) -> list[str]:
         """Document titles: file names or headings."""
@@ -51,15 +53,14 @@ class RouteMaker:
                 continue
 
     def document_question(self, titles: list[str]) -> str:
-        """A question that belongs to the documents: often about a title, often in the manner of handbooks."""
-        text = asked(self.rng, self.words, self.rng.choice(QUESTIONS))
-        if self.rng.random() < 0.5:
+        """A question that belongs to the documents: about a title, a fact of a handbook, or anything."""
+        roll = self.rng.random()
+        form = self.rng.choice(QUESTIONS)
+        if roll < 0.45:
             about = self.rng.choice(titles).rsplit(".", 1)[0].replace("-", " ").replace("_", " ")
-            text = asked(
-                self.rng,
-                self.words,
-                self.rng.choice(QUESTIONS).replace("{topic}", about).replace("{thing}", about),
-            )
+            text = asked(self.rng, self.words, form.replace("{topic}", about).replace("{thing}", about))
+        else:
+            text = self.facts.fact().question if roll < 0.75 else asked(self.rng, self.words, form)
         text = text[:1].upper() + text[1:] if self.rng.random() < 0.6 else text
         return text + ("?" if self.rng.random() < 0.75 else "")
 

@@ -1,8 +1,11 @@
 """Real-looking rows for a schema, in SQLite, so that every statement can be run."""
 
 import random
+import re
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from rlhf.starter.schemas import Column, Schema
 from rlhf.starter.wording import wording
@@ -86,3 +89,38 @@ def populate(rng: random.Random, words: Words, schema: Schema) -> Filled:
         marks = ", ".join("?" for _ in table.columns)
         connection.executemany(f'INSERT INTO "{table.name}" VALUES ({marks})', body)  # noqa: S608 (own names)
     return Filled(schema, rows, connection)
+
+
+def invented(rng: random.Random, columns: Sequence[str], sql: str) -> list[list[Any]]:
+    """Rows that meet, nearly meet and do not meet the statement's conditions."""
+    conditions = re.findall(r"(\w+) ([=<>]) ('(?:[^']|'')*'|-?\d+(?:\.\d+)?)", sql)
+    rows: list[list[Any]] = [
+        [rng.randint(1, 40) if rng.random() < 0.5 else f"v{rng.randint(1, 30)}" for _ in columns]
+        for _ in range(16)
+    ]
+    numeric = re.findall(r"(?:SUM|AVG|MIN|MAX)\((\w+)\)", sql)
+    for at, row in enumerate(rows):
+        for name in numeric:
+            row[columns.index(name)] = rng.randint(1, 900)
+        for column, sign, literal in conditions:
+            value: Any = literal[1:-1].replace("''", "'") if literal.startswith("'") else float(literal)
+            if isinstance(value, float):
+                value += {"=": 0, "<": -1, ">": 1}[sign]
+            if at < 4 or rng.random() < 0.4:
+                row[columns.index(column)] = value
+    return rows
+
+
+def one_result(
+    name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], sql: str
+) -> tuple[list[str], list[Any]]:
+    """(columns, rows) of a statement on one table."""
+    connection = sqlite3.connect(":memory:")
+    try:
+        connection.execute(f'CREATE TABLE "{name}" ({", ".join(f"[{c}]" for c in columns)})')
+        marks = ", ".join("?" for _ in columns)
+        connection.executemany(f'INSERT INTO "{name}" VALUES ({marks})', rows)  # noqa: S608 (own names)
+        cursor = connection.execute(sql)
+        return [c[0] for c in cursor.description], cursor.fetchall()
+    finally:
+        connection.close()

@@ -108,15 +108,22 @@ class Batches:
         self.plan = self._plan()
 
     def _plan(self) -> list[tuple[int, list[int]]]:
-        """Full batches of one epoch in random order: (shard, samples alike in length)."""
+        """Full batches of one epoch in random order: (shard, samples alike in length).
+
+        Where a small shard fills none, its samples go out in smaller ones.
+        """
         rng = np.random.default_rng((self.seed, self.epoch))
         shard = self.epoch % len(self.shards)
         buckets = np.searchsorted(BUCKETS, self.shards[shard].lengths())
-        plan: list[tuple[int, list[int]]] = []
+        full: list[tuple[int, list[int]]] = []
+        rest: list[tuple[int, list[int]]] = []
         for bucket, width in enumerate(BUCKETS):
             members = rng.permutation(np.flatnonzero(buckets == bucket))
             rows = max(1, self.budget // width)
-            plan += [(shard, members[i : i + rows].tolist()) for i in range(0, len(members) - rows + 1, rows)]
+            for i in range(0, len(members), rows):
+                part = (shard, members[i : i + rows].tolist())
+                (full if len(part[1]) == rows else rest).append(part)
+        plan = full or rest
         return [plan[i] for i in rng.permutation(len(plan))]
 
     def take(self) -> Batch:
