@@ -8,6 +8,8 @@ LlmServerError 500
 |- Forbidden 403 (insufficient_scope)
 |- NotFound 404 (not_found)
 |  '- ModelNotFound (model_not_found)
+|- Conflict 409 (conflict): somebody was faster, or it is in use
+|- AdapterRefused 422 (adapter_refused; the code says why): it does not fit, or cannot be trusted
 |- QueueFull 429 (queue_full), with Retry-After
 |- Unavailable 503
 |  |- ModelLoading (model_loading), with Retry-After
@@ -99,6 +101,22 @@ class ModelNotFound(NotFound):
 
     def __init__(self, name: str, known: list[str]) -> None:
         super().__init__(f"The model `{name}` does not exist. Available: {', '.join(known)}.", param="model")
+
+
+class Conflict(LlmServerError):
+    """The thing is not as the request expects it."""
+
+    status = 409
+    type = "conflict_error"
+    code = "conflict"
+
+
+class AdapterRefused(LlmServerError):
+    """An adapter that will not be served; `code` is the reason in one word."""
+
+    status = 422
+    type = "adapter_error"
+    code = "adapter_refused"
 
 
 class QueueFull(LlmServerError):

@@ -1,17 +1,21 @@
 """A backend without a model: it says the user's last message again. Deterministic, for tests and for wiring.
 
 `call NAME {json}` in the user's message makes it call that tool; where a tool has answered, it repeats the
-answer. Under a grammar it writes the grammar's example. Tokens are bytes.
+answer. Under a grammar it writes the grammar's example. An adapter is a text file: its words come first.
+Tokens are bytes.
 """
 
+import hashlib
 import json
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from llm_server.engine.backend import Chunk
+from llm_server.engine.blend import Blend, Resident
 from llm_server.engine.grammar import Directive
 from llm_server.engine.sampling import SamplingParams
 
@@ -92,7 +96,8 @@ class EchoSampler:
         """The next byte."""
         vocabulary = self._backend.vocabulary
         tokens = self._backend.rows[row]
-        wanted, written = self._script(tokens)
+        ahead = "".join(part.handle for part, _ in self._backend.blends[row].parts)
+        wanted, written = self._script(tokens, ahead)
         scripted = self._target is None or vocabulary.specials["<tool_call>"] in wanted
         followed = scripted and wanted[: len(written)] == written and len(written) < len(wanted)
         if followed:
@@ -115,8 +120,8 @@ class EchoSampler:
     def close(self) -> None:
         """Nothing is held."""
 
-    def _script(self, tokens: Sequence[int]) -> tuple[list[int], list[int]]:
-        """The whole reply, and what of it has been said."""
+    def _script(self, tokens: Sequence[int], ahead: str) -> tuple[list[int], list[int]]:
+        """The whole reply, adapters' words first, and what of it has been said."""
         vocabulary = self._backend.vocabulary
         head = vocabulary.tokenize("<|im_start|>assistant\n", special=True)
         starts = [
@@ -125,7 +130,7 @@ class EchoSampler:
         if not starts:
             return [], list(tokens)
         at = starts[-1]
-        answer = reply(vocabulary.text(tokens[:at]))
+        answer = ahead + reply(vocabulary.text(tokens[:at]))
         return vocabulary.tokenize(answer, special=True), list(tokens[at + len(head) :])
 
 
@@ -134,6 +139,7 @@ class EchoBackend:
 
     digest = b"echo"
     batch = 512
+    mixes = True
 
     def __init__(self, context: int = 4096, slots: int = 24, cells: int | None = None) -> None:
         self.vocabulary = EchoVocabulary()
@@ -141,10 +147,19 @@ class EchoBackend:
         self.slots = slots
         self._held: dict[int, list[int]] = {}
         self.rows: list[list[int]] = []
+        self.blends: list[Blend] = []
+
+    def load_adapter(self, path: Path) -> Resident:
+        """A text file: what an answer begins with."""
+        text = path.read_bytes()
+        return Resident(hashlib.sha256(text).digest(), text.decode(), len(text))
+
+    def free_adapter(self, resident: Resident) -> None:
+        """Nothing is held."""
 
     def decode(self, chunks: Sequence[Chunk]) -> list[int]:
         """Append to the slots."""
-        self.rows = []
+        self.rows, self.blends = [], []
         out = []
         for chunk in chunks:
             held = self._held.setdefault(chunk.slot, [])
@@ -156,6 +171,7 @@ class EchoBackend:
             out.append(len(self.rows) if chunk.wanted else -1)
             if chunk.wanted:
                 self.rows.append(list(held))
+                self.blends.append(chunk.blend)
         return out
 
     def logits(self, row: int) -> NDArray[np.float32]:

@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from llm_server.backends.llama_sampler import LlamaSampler
 from llm_server.backends.llama_vocabulary import LlamaVocabulary
 from llm_server.engine.backend import Chunk
+from llm_server.engine.blend import BASE, Blend, Resident
 from llm_server.engine.sampling import SamplingParams
-from llm_server.errors import CacheExhausted, EngineFailure, PreparationFailed
+from llm_server.errors import AdapterRefused, CacheExhausted, EngineFailure, PreparationFailed
 
 log = logging.getLogger(__name__)
 native_log = logging.getLogger("llama.cpp")
@@ -71,6 +72,12 @@ def file_digest(path: Path) -> bytes:
         return hashlib.blake2b(b"%d" % size + head + file.read(), digest_size=16).digest()
 
 
+def content_digest(path: Path) -> bytes:
+    """Hash of a whole file: adapters are small, and two that differ in one byte must not be taken for one."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
+
+
 @dataclass(frozen=True, slots=True)
 class LlamaOptions:
     """Sizes of a context."""
@@ -105,6 +112,7 @@ class LlamaBackend:
         self._vocab = llama.llama_model_get_vocab(self._model)
         self._end = self._any_end()
         steering = {*self._vocabulary.specials.values(), *self._vocabulary.control}
+        self._blend = BASE
         self._unsayable = frozenset(token for token in steering if not self._vocabulary.is_end(token))
 
     @property
@@ -132,9 +140,29 @@ class LlamaBackend:
         """Tokens of one decode."""
         return self._batch_size
 
+    @property
+    def mixes(self) -> bool:
+        """Adapters belong to the context: one blend a batch."""
+        return False
+
+    def load_adapter(self, path: Path) -> Resident:
+        """Read a GGUF LoRA. The model's own lock is not needed: nothing but adapters touches the list."""
+        handle = llama.llama_adapter_lora_init(self._model, os.fsencode(path))
+        if not handle:
+            raise AdapterRefused(f"llama.cpp does not take {path.name}: it does not fit this model.")
+        return Resident(content_digest(path), handle, path.stat().st_size)
+
+    def free_adapter(self, resident: Resident) -> None:
+        """Take it off the context first: a freed adapter that is still set would be used."""
+        if any(part is resident for part, _ in self._blend.parts):
+            self._apply(BASE)
+        llama.llama_adapter_lora_free(resident.handle)
+
     def decode(self, chunks: Sequence[Chunk]) -> list[int]:
-        """Fill the batch and run it."""
+        """Fill the batch and run it with the chunks' adapters, which are the same in all of them."""
         rows = self._fill(chunks)
+        if chunks[0].blend.digest != self._blend.digest:
+            self._apply(chunks[0].blend)
         status = llama.llama_decode(self._context, self._batch)
         if status == 1:
             raise CacheExhausted("The KV cache has no room for this batch.")
@@ -164,6 +192,15 @@ class LlamaBackend:
         llama.llama_batch_free(self._batch)
         llama.llama_free(self._context)
         llama.llama_model_free(self._model)
+
+    def _apply(self, blend: Blend) -> None:
+        """Set the context's adapters: microseconds, and the next decode reserves its graph again."""
+        count = len(blend.parts)
+        handles = (llama.llama_adapter_lora_p_ctypes * count)(*(part.handle for part, _ in blend.parts))
+        scales = (ctypes.c_float * count)(*(scale for _, scale in blend.parts))
+        if llama.llama_set_adapters_lora(self._context, handles, count, scales):
+            raise EngineFailure("llama.cpp does not set these adapters.")
+        self._blend = blend
 
     def _fill(self, chunks: Sequence[Chunk]) -> list[int]:
         batch, rows, n = self._batch, [], 0

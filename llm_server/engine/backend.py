@@ -1,16 +1,19 @@
 """The seam between the engine and whatever computes: one class a backend.
 
-The engine's thread is the only caller after construction, but for `vocabulary`, which any thread may use.
+The engine's thread is the only caller after construction, but for `vocabulary`, which any thread may use,
+and `load_adapter`, which one thread at a time may call while the engine steps.
 A slot is a row of the KV cache: it holds the keys and values of the first `length` tokens of one sequence.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from llm_server.engine.blend import BASE, Blend, Resident
 from llm_server.engine.grammar import Directive
 from llm_server.engine.sampling import SamplingParams
 
@@ -24,6 +27,8 @@ class Chunk:
     """Position of the first token."""
     tokens: Sequence[int]
     wanted: bool
+    blend: Blend = BASE
+    """The adapters to compute it with."""
 
 
 class Vocabulary(Protocol):
@@ -123,6 +128,19 @@ class Backend(Protocol):
     @property
     def batch(self) -> int:
         """Largest number of tokens in one `decode`."""
+        ...
+
+    @property
+    def mixes(self) -> bool:
+        """Whether one `decode` may hold chunks of different blends; the scheduler groups them where not."""
+        ...
+
+    def load_adapter(self, path: Path) -> Resident:
+        """Read an adapter, in the backend's own format, into memory. AdapterRefused where it does not fit."""
+        ...
+
+    def free_adapter(self, resident: Resident) -> None:
+        """Forget an adapter that no sequence uses."""
         ...
 
     def decode(self, chunks: Sequence[Chunk]) -> list[int]:

@@ -63,7 +63,7 @@ class Engine:
         self._observer = observer or Observer()
         budget = min(limits.step_tokens, backend.batch)
         cache = PrefixCache(backend.slots, limits.prefix_tokens)
-        self.scheduler = Scheduler(cache, running=limits.running, budget=budget)
+        self.scheduler = Scheduler(cache, running=limits.running, budget=budget, mixes=backend.mixes)
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._accepting = True
@@ -92,6 +92,13 @@ class Engine:
         """Take a sequence out before the next step; nothing happens when it is through."""
         sequence.cancelled = True
         self._inbox.put(lambda: self._end(sequence, "cancelled"))
+
+    def between_steps(self, action: Callable[[], None]) -> None:
+        """Run something in the engine's thread before the next step; at once where no thread is running."""
+        if self._thread.is_alive():
+            self._inbox.put(action)
+        else:
+            action()
 
     def drain(self, seconds: float) -> bool:
         """Accept nothing new and wait until all is through; False when `seconds` were not enough."""
@@ -302,6 +309,7 @@ class Engine:
             self._count -= 1
         self._observer.finished(sequence, reason)
         self._observer.step(self.scheduler)
+        sequence.release()
         sequence.sink(event)
 
     def _empty(self, slots: list[int], sequence: Sequence | None = None) -> None:
@@ -327,4 +335,5 @@ def _chunk(work: Work) -> Chunk:
     start = sequence.computed
     if sequence.slot is None:
         raise EngineFailure("The sequence has no slot.")
-    return Chunk(sequence.slot, start, sequence.tokens[start : start + work.count], work.wanted)
+    tokens = sequence.tokens[start : start + work.count]
+    return Chunk(sequence.slot, start, tokens, work.wanted, sequence.blend)

@@ -2,7 +2,7 @@
 
 A step has a budget of tokens: sequences that decode come first with one token each, what is left goes to
 prompts, in chunks, oldest first, so that a long prompt delays the others by one chunk and never by its
-whole length.
+whole length. Where the backend cannot mix adapters in a batch, a step is of one group (see `turns`).
 """
 
 from collections import deque
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from llm_server.engine.prefix_cache import Prefix, PrefixCache, common_prefix
 from llm_server.engine.sequence import Sequence
+from llm_server.engine.turns import Turns
 
 WORTH_WAITING = 64
 """Tokens of a prompt that another sequence computes right now from which on it is better to wait and
@@ -42,8 +43,9 @@ class Plan:
 class Scheduler:
     """Waiting and running sequences. One thread."""
 
-    def __init__(self, cache: PrefixCache, *, running: int, budget: int) -> None:
+    def __init__(self, cache: PrefixCache, *, running: int, budget: int, mixes: bool = True) -> None:
         self.cache = cache
+        self._turns = None if mixes else Turns()
         self.waiting: deque[Sequence] = deque()
         self.running: list[Sequence] = []
         self._limit = running
@@ -65,16 +67,26 @@ class Scheduler:
         plan = Plan()
         self._admit(plan)
         budget = self._budget
-        for sequence in (s for s in self.running if s.pending == 1):
+        group = self._group()
+        for sequence in (s for s in group if s.pending == 1):
             if budget:
                 plan.work.append(Work(sequence, 1))
                 budget -= 1
-        for sequence in (s for s in self.running if s.pending > 1):
+        for sequence in (s for s in group if s.pending > 1):
             count = min(sequence.pending, budget)
             if count:
                 plan.work.append(Work(sequence, count))
                 budget -= count
+        if self._turns:
+            self._turns.charge(self._budget - budget)
         return plan
+
+    def _group(self) -> list[Sequence]:
+        """The sequences that may be in this step's batch."""
+        if self._turns is None:
+            return self.running
+        key = self._turns.choose(s.key for s in self.running)
+        return [s for s in self.running if s.key == key]
 
     def finish(self, sequence: Sequence, keep: bool = True) -> list[int]:
         """Take a sequence out; returns slots to be emptied. `keep` caches its tokens as a prefix."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from llm_server.engine.backend import Sampler
+from llm_server.engine.blend import BASE, Blend
 from llm_server.engine.detokenizer import Detokenizer
 from llm_server.engine.grammar import Guide
 from llm_server.engine.sampling import SamplingParams
@@ -70,13 +71,12 @@ class CacheKey:
     """
 
     base: bytes
-    adapter: bytes = b""
-    """Hash of the adapter's content; empty for none."""
-    scale: float = 1.0
+    blend: bytes = b""
+    """Hash of the adapters' contents and scales; empty for none."""
 
     def digest(self, tokens: "list[int]") -> bytes:
-        """Name of a cached prefix: hash of (base, adapter content, scale, tokens)."""
-        head = b"%b|%b|%r|" % (self.base, self.adapter, repr(self.scale).encode())
+        """Name of a cached prefix: hash of (base, adapter contents, scales, tokens)."""
+        head = b"%b|%b|" % (self.base, self.blend)
         return hashlib.blake2b(head + repr(tokens).encode(), digest_size=16).digest()
 
 
@@ -94,6 +94,10 @@ class Sequence:
     stops: tuple[str, ...] = ()
     visible: frozenset[int] = frozenset()
     """Special tokens whose text is part of the output."""
+    blend: Blend = BASE
+    """The adapters that compute it; `key` has their hash."""
+    release: Callable[[], None] = lambda: None
+    """Called once when it is through: whoever lent the adapters may take them back."""
     id: int = field(default_factory=lambda: next(_ids))
     created: float = field(default_factory=time.monotonic)
     prompt_length: int = field(init=False)

@@ -7,7 +7,7 @@ from llm_server.engine.prefix_cache import Placement, Prefix, PrefixCache, commo
 from llm_server.engine.sequence import CacheKey
 
 KEY = CacheKey(b"base")
-OTHER = CacheKey(b"base", adapter=b"adapter")
+OTHER = CacheKey(b"base", blend=b"adapter")
 
 
 def test_a_longer_conversation_continues_in_the_same_slot() -> None:
@@ -35,7 +35,7 @@ def test_a_prefix_that_others_may_want_is_shared_and_stays() -> None:
 def test_another_adapter_or_scale_never_sees_the_prefix() -> None:
     cache = PrefixCache(4)
     cache.keep(Prefix(0, KEY, [1, 2, 3]))
-    for key in (OTHER, CacheKey(b"base", scale=0.5), CacheKey(b"other base")):
+    for key in (OTHER, CacheKey(b"base", blend=b"adapter at half"), CacheKey(b"other base")):
         placement = cache.place(key, [1, 2, 3, 4])
         assert placement is not None
         assert placement.reused == 0
