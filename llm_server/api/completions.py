@@ -14,8 +14,10 @@ from llm_server.api.schemas import CompletionRequest
 from llm_server.api.sse import SseResponse, unless_gone
 from llm_server.api.stream import Stream
 from llm_server.catalog import ChatModel
+from llm_server.engine.backend import Vocabulary
 from llm_server.engine.sequence import Delta, Failed, Finished, TokenScore, Usage
 from llm_server.errors import BadRequest
+from llm_server.infill import infill_prompt
 
 router = APIRouter(dependencies=[Depends(require(INFERENCE))])
 DEFAULT_TOKENS = 16
@@ -37,15 +39,21 @@ def _jobs(model: ChatModel, body: CompletionRequest) -> list[Job]:
     jobs = []
     for prompt in _prompts(body.prompt):
         vocabulary = model.engine.backend.vocabulary
-        tokens = (
-            vocabulary.tokenize(prompt, special=True, bos=True) if isinstance(prompt, str) else list(prompt)
-        )
+        tokens = _tokens(vocabulary, prompt, body.suffix)
         if any(not 0 <= token < vocabulary.size for token in tokens):
             raise BadRequest(f"A token id is outside 0..{vocabulary.size - 1}.", param="prompt")
         limit = max_tokens(model, tokens, body.max_tokens or DEFAULT_TOKENS)
         params = sampling(model, body, body.logprobs)
         jobs.append(Job(model, tokens, params, limit, body.stops, lambda: None))
     return jobs
+
+
+def _tokens(vocabulary: Vocabulary, prompt: str | list[int], suffix: str | None) -> list[int]:
+    if suffix:
+        if not isinstance(prompt, str):
+            raise BadRequest("suffix needs a prompt of text, not of token ids.", param="suffix")
+        return infill_prompt(vocabulary, prompt, suffix)
+    return vocabulary.tokenize(prompt, special=True, bos=True) if isinstance(prompt, str) else list(prompt)
 
 
 def _prompts(prompt: str | list[str] | list[int] | list[list[int]]) -> list[str | list[int]]:

@@ -116,8 +116,40 @@ class CompletionRequest(Generation):
     """POST /v1/completions."""
 
     prompt: str | list[str] | list[int] | list[list[int]]
+    suffix: str | None = None
+    """What comes after the text: the model fills in the middle, with its own FIM tokens."""
     echo: bool | None = None
     logprobs: int | None = Field(default=None, ge=0, le=20)
+
+
+class FimRequest(Generation):
+    """POST /v1/fim/completions, Mistral's shape."""
+
+    prompt: str
+    suffix: str | None = None
+    random_seed: int | None = None
+    """Mistral's name of seed."""
+
+
+class InputExtra(Body):
+    """A piece of another file."""
+
+    filename: str = ""
+    text: str = ""
+
+
+class InfillRequest(Generation):
+    """POST /infill, llama.cpp's shape."""
+
+    model: str = ""
+    """May be left out: the first model with FIM tokens."""
+    input_prefix: str = ""
+    input_suffix: str = ""
+    input_extra: list[InputExtra] = []
+    prompt: str = ""
+    """Text of the line at the cursor; it follows the prefix."""
+    n_predict: int | None = Field(default=None, ge=-1)
+    """llama.cpp's name of max_tokens; -1 for no limit, 0 to read the prompt only."""
 
 
 class EmbeddingRequest(Body):

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from llm_server.engine.backend import Chunk
 from llm_server.engine.blend import Blend, Resident
+from llm_server.engine.fim import FimTokens
 from llm_server.engine.grammar import Directive
 from llm_server.engine.sampling import SamplingParams
 
@@ -35,6 +36,7 @@ class EchoVocabulary:
     control = frozenset(range(FIRST_SPECIAL, FIRST_SPECIAL + len(SPECIALS)))
     specials = {text: FIRST_SPECIAL + i for i, text in enumerate(SPECIALS)}  # noqa: RUF012 (constant)
     ends = frozenset({FIRST_SPECIAL, END})
+    fim: FimTokens | None = None
     bos = ""
     eos = "<|im_end|>"
 

@@ -5,6 +5,8 @@ from functools import cached_property
 
 import llama_cpp.llama_cpp as llama
 
+from llm_server.engine.fim import FimTokens, find_fim
+
 CALL_MARKS = ("<tool_call>", "</tool_call>", "<think>", "</think>")
 
 
@@ -48,6 +50,22 @@ class LlamaVocabulary:
                 found[mark] = tokens[0]
         found.pop("", None)
         return found
+
+    @cached_property
+    def fim(self) -> FimTokens | None:
+        """What the file names, else the well-known names."""
+        prefix, suffix, middle = (
+            read(self.pointer)
+            for read in (llama.llama_vocab_fim_pre, llama.llama_vocab_fim_suf, llama.llama_vocab_fim_mid)
+        )
+        if min(prefix, suffix, middle) < 0:
+            return find_fim(self.specials)
+        repository, file = (
+            read(self.pointer) for read in (llama.llama_vocab_fim_rep, llama.llama_vocab_fim_sep)
+        )
+        return FimTokens(
+            prefix, suffix, middle, None if repository < 0 else repository, None if file < 0 else file
+        )
 
     @cached_property
     def bos(self) -> str:

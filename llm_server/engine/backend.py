@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm_server.engine.blend import BASE, Blend, Resident
+from llm_server.engine.fim import FimTokens
 from llm_server.engine.grammar import Directive
 from llm_server.engine.sampling import SamplingParams
 
@@ -52,6 +53,11 @@ class Vocabulary(Protocol):
     @property
     def specials(self) -> dict[str, int]:
         """Text and id of every token that has a meaning beyond its characters."""
+        ...
+
+    @property
+    def fim(self) -> FimTokens | None:
+        """Tokens for filling in the middle, where the model has them."""
         ...
 
     @property

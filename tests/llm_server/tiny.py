@@ -1,6 +1,7 @@
 """A Qwen3 of a few layers with random weights and a tokenizer of its own, as a transformers folder."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from safetensors.numpy import save_file
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 SPECIALS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<tool_call>", "</tool_call>"]
+FIM = ["<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>", "<|repo_name|>", "<|file_sep|>"]
 CONTEXT = 1024
 TEMPLATE = """{%- for message in messages -%}
 {{- '<|im_start|>' + message.role + '\\n' + message.content -}}
@@ -44,10 +46,10 @@ class Sizes:
     context: int = CONTEXT
 
 
-def make_tiny(folder: Path, sizes: Sizes = Sizes()) -> Path:
+def make_tiny(folder: Path, sizes: Sizes = Sizes(), specials: Sequence[str] = SPECIALS) -> Path:
     """Write the folder; without torch, whose import takes longer than everything else here."""
     folder.mkdir(parents=True, exist_ok=True)
-    tokenizer = _tokenizer()
+    tokenizer = _tokenizer(specials)
     tokenizer.save(str(folder / "tokenizer.json"))
     settings = {
         "tokenizer_class": "PreTrainedTokenizerFast",
@@ -79,7 +81,7 @@ def make_tiny(folder: Path, sizes: Sizes = Sizes()) -> Path:
     return folder
 
 
-def _tokenizer() -> Tokenizer:
+def _tokenizer(specials: Sequence[str]) -> Tokenizer:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.decoder = decoders.ByteLevel()
     split = pre_tokenizers.Split(Regex(QWEN2), behavior="isolated")
@@ -89,7 +91,7 @@ def _tokenizer() -> Tokenizer:
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(vocab_size=507, initial_alphabet=alphabet, show_progress=False)
     tokenizer.train_from_iterator([json.dumps({"name": "search", "arguments": {"query": TEMPLATE}})], trainer)
-    tokenizer.add_special_tokens(SPECIALS)
+    tokenizer.add_special_tokens(list(specials))
     return tokenizer
 
 
