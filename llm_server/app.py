@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from llm_server.api import chat, completions, embeddings, errors, fim, models, operations
+from llm_server.api import chat, completions, embeddings, errors, fim, models, operations, rerank
 from llm_server.api.auth import Keys
 from llm_server.api.middleware import RequestId
 from llm_server.catalog import Catalog
@@ -61,6 +61,6 @@ def create_app(
     app.state.keys = Keys(settings)
     app.add_middleware(RequestId, metrics=metrics)
     errors.install(app)
-    for room in (chat, completions, fim, embeddings, models, operations):
+    for room in (chat, completions, fim, embeddings, rerank, models, operations):
         app.include_router(room.router)
     return app

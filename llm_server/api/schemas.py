@@ -161,6 +161,17 @@ class EmbeddingRequest(Body):
     dimensions: int | None = Field(default=None, ge=1)
 
 
+class RerankRequest(Body):
+    """POST /v1/rerank."""
+
+    model: str
+    query: str = Field(min_length=1)
+    documents: list[str | dict[str, Any]]
+    """Strings, or objects with `text`."""
+    top_n: int | None = Field(default=None, ge=1)
+    return_documents: bool = False
+
+
 class TokenizeRequest(Body):
     """POST /v1/tokenize."""
 

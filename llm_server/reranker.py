@@ -1,0 +1,38 @@
+"""How well documents answer a query: the seam, and what embeddings can do for it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from llm_server.embedder import Embedder
+
+
+@dataclass(frozen=True, slots=True)
+class Relevance:
+    """Scores in the order of the documents, higher is better, and the tokens that were read for them."""
+
+    scores: list[float]
+    tokens: int
+
+
+class Reranker(Protocol):
+    """A bi-encoder, or a cross-encoder that reads query and document together."""
+
+    async def score(self, query: str, documents: Sequence[str]) -> Relevance:
+        """One score a document."""
+        ...
+
+
+class BiEncoder:
+    """Cosine of the two vectors, -1 to 1. It knows less than a cross-encoder: query and document are read
+    apart.
+    """
+
+    def __init__(self, embedder: Embedder) -> None:
+        self._embedder = embedder
+
+    async def score(self, query: str, documents: Sequence[str]) -> Relevance:
+        """One pass over the query and all documents."""
+        embedded = await self._embedder.embed([query, *documents])
+        scores = embedded.vectors[1:] @ embedded.vectors[0]
+        return Relevance([float(score) for score in scores], embedded.tokens)
