@@ -19,6 +19,7 @@ from torch import Tensor
 
 from rlhf.starter.export import export
 from rlhf.starter.model import Shape, Starter, from_transformers
+from rlhf.starter.muon import Muon
 from rlhf.starter.shards import BUCKETS, Batches, read_shard
 from rlhf.starter.tokenizer import load_tokenizer
 
@@ -50,9 +51,7 @@ def optimizers(model: Starter, recipe: Recipe) -> list[torch.optim.Optimizer]:
     matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
     others = [p for name, p in model.named_parameters() if p.ndim != 2 or "embed" in name]
     return [
-        torch.optim.Muon(
-            matrices, lr=recipe.matrix_rate, weight_decay=recipe.weight_decay, adjust_lr_fn="match_rms_adamw"
-        ),
+        Muon(matrices, lr=recipe.matrix_rate, weight_decay=recipe.weight_decay),
         torch.optim.AdamW(others, lr=recipe.rate, betas=(0.9, 0.95), weight_decay=0.0),
     ]
 

@@ -1,0 +1,60 @@
+"""Muon (Jordan, 2024) in single precision: momentum, orthogonalised, for matrices.
+
+torch.optim.Muon iterates in bfloat16, which a processor without such products computes some hundred times
+slower than float32 (measured: 10 s a step instead of 0.2). Matrices of one shape go through the iteration
+together.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+A, B, C = 3.4445, -4.7750, 2.0315
+"""Coefficients of the quintic Newton-Schulz iteration."""
+STEPS = 5
+
+
+def orthogonal(stack: Tensor) -> Tensor:
+    """The nearest orthogonal matrices, roughly: N, rows, columns."""
+    tall = stack.shape[1] > stack.shape[2]
+    x = stack.mT if tall else stack
+    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    for _ in range(STEPS):
+        gram = x @ x.mT
+        x = A * x + (B * gram + C * gram @ gram) @ x
+    return x.mT if tall else x
+
+
+class Muon(torch.optim.Optimizer):
+    """Nesterov momentum; the step is scaled to the size of AdamW's, so that one rate does for both."""
+
+    def __init__(
+        self, matrices: Iterable[Tensor], lr: float, momentum: float = 0.95, weight_decay: float = 0.0
+    ) -> None:
+        super().__init__(matrices, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # no closure, no loss
+        """One step of every matrix that has a gradient."""
+        for group in self.param_groups:
+            shapes: dict[torch.Size, list[Tensor]] = defaultdict(list)
+            for matrix in group["params"]:
+                if matrix.grad is not None:
+                    shapes[matrix.shape].append(matrix)
+            for (rows, columns), matrices in shapes.items():
+                steps = orthogonal(torch.stack([self._moved(m, group["momentum"]) for m in matrices]))
+                scale = 0.2 * max(rows, columns) ** 0.5
+                for matrix, step in zip(matrices, steps, strict=True):
+                    matrix.mul_(1 - group["lr"] * group["weight_decay"])
+                    matrix.add_(step, alpha=-group["lr"] * scale)
+
+    def _moved(self, matrix: Tensor, momentum: float) -> Tensor:
+        """The gradient with its momentum."""
+        gradient = matrix.grad
+        if gradient is None:
+            raise ValueError("no gradient")
+        buffer = self.state[matrix].setdefault("momentum_buffer", torch.zeros_like(gradient))
+        buffer.lerp_(gradient, 1 - momentum)
+        return gradient.lerp(buffer, momentum)
