@@ -10,9 +10,11 @@ from fastapi import FastAPI
 from llm_server.api import chat, completions, embeddings, errors, fim, models, operations, rerank
 from llm_server.api.auth import Keys
 from llm_server.api.middleware import RequestId
+from llm_server.api.responses import endpoints as responses
 from llm_server.catalog import Catalog
 from llm_server.load import load_catalog
 from llm_server.metrics import Metrics
+from llm_server.response_store import ResponseStore
 from llm_server.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -39,6 +41,9 @@ def create_app(
     never will.
     """
     catalog, metrics, status = Catalog(), Metrics(), Status()
+    store = ResponseStore(
+        settings.data / "responses.sqlite3", count=settings.responses, size=settings.responses_mb << 20
+    )
 
     async def load() -> None:
         try:
@@ -55,12 +60,14 @@ def create_app(
         status.now = "draining"
         await loading
         await asyncio.to_thread(catalog.close)
+        store.close()
 
     app = FastAPI(title="Loopyard llm_server", lifespan=lifespan, docs_url="/docs", redoc_url=None)
     app.state.catalog, app.state.metrics, app.state.status = catalog, metrics, status
     app.state.keys = Keys(settings)
+    app.state.responses = store
     app.add_middleware(RequestId, metrics=metrics)
     errors.install(app)
-    for room in (chat, completions, fim, embeddings, rerank, models, operations):
+    for room in (chat, completions, fim, embeddings, rerank, responses, models, operations):
         app.include_router(room.router)
     return app

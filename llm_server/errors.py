@@ -7,7 +7,8 @@ LlmServerError 500
 |- Unauthorized 401 (invalid_api_key)
 |- Forbidden 403 (insufficient_scope)
 |- NotFound 404 (not_found)
-|  '- ModelNotFound (model_not_found)
+|  |- ModelNotFound (model_not_found)
+|  '- ResponseNotFound (response_not_found)
 |- Conflict 409 (conflict): somebody was faster, or it is in use
 |- AdapterRefused 422 (adapter_refused; the code says why): it does not fit, or cannot be trusted
 |- QueueFull 429 (queue_full), with Retry-After
@@ -101,6 +102,15 @@ class ModelNotFound(NotFound):
 
     def __init__(self, name: str, known: list[str]) -> None:
         super().__init__(f"The model `{name}` does not exist. Available: {', '.join(known)}.", param="model")
+
+
+class ResponseNotFound(NotFound):
+    """No such response for this key: never stored, deleted, or out of its quota."""
+
+    code = "response_not_found"
+
+    def __init__(self, identity: str, param: str | None = None) -> None:
+        super().__init__(f"There is no response {identity!r} for this key.", param=param)
 
 
 class Conflict(LlmServerError):

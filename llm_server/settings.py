@@ -60,6 +60,10 @@ class Settings(BaseSettings):
     """Key with scope inference; several separated by commas. None on loopback: no key is asked for."""
     admin_key: str | None = None
     """Key with scopes inference and admin."""
+    responses: int = Field(default=1000, ge=0)
+    """Responses of /v1/responses that are kept for a key, in LLM_DATA/responses.sqlite3; 0 keeps none."""
+    responses_mb: int = Field(default=64, ge=1)
+    """Megabytes that the responses of a key may take."""
     drain_seconds: float = Field(default=20.0, ge=0)
     """On SIGTERM running requests have this long to finish."""
 

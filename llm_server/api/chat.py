@@ -1,7 +1,7 @@
 """POST /v1/chat/completions."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request
@@ -11,7 +11,7 @@ from llm_server.api.auth import INFERENCE, require
 from llm_server.api.payloads import Answer, Head, Payload, usage_of
 from llm_server.api.prepare import Job, chat_job
 from llm_server.api.schemas import ChatRequest
-from llm_server.api.sse import SseResponse, unless_gone
+from llm_server.api.sse import SseResponse, chained, unless_gone
 from llm_server.api.stream import Stream
 from llm_server.engine.sequence import Delta, Failed, Finished
 from llm_server.tool_calls import OutputReader
@@ -30,7 +30,7 @@ async def chat(request: Request, body: ChatRequest) -> Response:
     chunks = _chunks(job, count, body.include_usage)
     # The first chunk is made here: a full queue is still an error with its own status.
     first = await anext(chunks)
-    return SseResponse(_with_first(first, chunks))
+    return SseResponse(chained(first, chunks))
 
 
 async def _whole(job: Job, count: int, logprobs: bool) -> Response:
@@ -51,7 +51,7 @@ async def _whole(job: Job, count: int, logprobs: bool) -> Response:
     return JSONResponse(head.payload([a.choice(logprobs) for a in answers], usage_of(usages)))
 
 
-async def _chunks(job: Job, count: int, include_usage: bool) -> AsyncIterator[Payload]:
+async def _chunks(job: Job, count: int, include_usage: bool) -> AsyncGenerator[Payload, None]:
     answers, readers = _answers(job, count)
     head = Head("chatcmpl", job.model.id, "chat.completion.chunk")
     more: dict[str, Any] = {"usage": None} if include_usage else {}
@@ -83,14 +83,3 @@ def _answers(job: Job, count: int) -> tuple[list[Answer], list[OutputReader]]:
 def _take(answer: Answer, reader: OutputReader, text: str | None) -> list[Payload]:
     """Deltas of a piece of output; None is its end."""
     return [answer.add(part) for part in (reader.flush() if text is None else reader.feed(text))]
-
-
-async def _with_first(first: Payload, rest: AsyncIterator[Payload]) -> AsyncIterator[Payload]:
-    try:
-        yield first
-        async for payload in rest:
-            yield payload
-    finally:
-        closing = getattr(rest, "aclose", None)
-        if closing is not None:
-            await closing()

@@ -36,10 +36,13 @@ class Job:
         """The sequence of choice `index`; its seed differs from the others'."""
         seed = self.params.seed
         params = self.params if seed is None or not index else replace(self.params, seed=seed + index)
+        key, blend, release = self.model.lend()
         return EngineSequence(
             tokens=list(self.tokens),
             params=params,
-            key=self.model.key,
+            key=key,
+            blend=blend,
+            release=release,
             sink=sink,
             max_tokens=self.max_tokens,
             guide=self.make_guide(),
@@ -49,7 +52,9 @@ class Job:
 
 
 def chat_job(model: ChatModel, request: ChatRequest) -> Job:
-    """Render, tokenise, build grammars. Takes milliseconds: call it in a thread."""
+    """Render, tokenise, build grammars, load evicted adapters. Takes milliseconds: call it in a thread."""
+    model = model.choose(request.wanted)
+    model.ensure()
     messages = [_plain(message) for message in request.messages]
     tools = [tool.model_dump(exclude_none=True) for tool in request.tools or ()]
     tokens = model.template.tokens(messages, tools, **(request.chat_template_kwargs or {}))
@@ -160,10 +165,9 @@ def _guide(
     offered = _offered(functions, choice)
     users = tuple(message["content"] for message in messages if message["role"] == "user")
     calls = CallGrammar(offered, Words(users, model.free_literals))
-    forced, parallel = (
-        choice != "auto",
-        request.parallel_tool_calls is not False and not isinstance(choice, dict),
-    )
+    named = isinstance(choice, dict) and choice.get("type") != "allowed_tools"
+    mode = choice.get("allowed_tools", choice).get("mode", "auto") if isinstance(choice, dict) else choice
+    forced, parallel = named or mode != "auto", request.parallel_tool_calls is not False and not named
     return (lambda: ToolGuide(model.marks, calls, forced=forced, parallel=parallel, text=text)), True
 
 

@@ -1,0 +1,134 @@
+"""POST /v1/responses, and what may be done with a response afterwards."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Query, Request
+from starlette.responses import JSONResponse, Response
+
+from llm_server.api.auth import INFERENCE, owner_of, require
+from llm_server.api.payloads import Payload
+from llm_server.api.prepare import Job, chat_job
+from llm_server.api.responses.items import chat_request, normalised, without_oldest
+from llm_server.api.responses.respond import ENDS, blank, numbered, respond
+from llm_server.api.responses.schemas import Item, ResponseRequest
+from llm_server.api.sse import SseResponse, chained, unless_gone
+from llm_server.catalog import ChatModel
+from llm_server.errors import ContextLengthExceeded, ResponseNotFound
+from llm_server.response_store import ResponseStore, Stored
+
+router = APIRouter(prefix="/v1/responses", dependencies=[Depends(require(INFERENCE))])
+
+
+@router.post("")
+async def create(request: Request, body: ResponseRequest) -> Response:
+    """A response, whole or as a stream of named events."""
+    model = request.app.state.catalog.chat(body.model)
+    items = await _items(request, body)
+    job = await asyncio.to_thread(_job, model, body, items)
+    response = blank(body, job)
+    events = respond(job, response, logprobs=body.logprobs)
+    if body.store is not False:
+        events = _storing(events, request, items)
+    if not body.stream:
+        return await unless_gone(request, _whole(events))
+    # The first event is made here: a full queue is still an error with its own status.
+    first = await anext(events)
+    return SseResponse(numbered(chained(first, events), response), named=True)
+
+
+@router.post("/input_tokens")
+async def input_tokens(request: Request, body: ResponseRequest) -> Payload:
+    """The number of tokens that a request would read."""
+    model = request.app.state.catalog.chat(body.model)
+    job = await asyncio.to_thread(_job, model, body, await _items(request, body))
+    return {"object": "response.input_tokens", "input_tokens": len(job.tokens)}
+
+
+@router.get("/{identity}")
+async def get(request: Request, identity: str) -> Payload:
+    """A response that was stored for this key."""
+    return (await _stored(request, identity)).response
+
+
+@router.delete("/{identity}")
+async def delete(request: Request, identity: str) -> Payload:
+    """Forget a response."""
+    store: ResponseStore = request.app.state.responses
+    if not await asyncio.to_thread(store.delete, owner_of(request), identity):
+        raise ResponseNotFound(identity)
+    return {"id": identity, "object": "response", "deleted": True}
+
+
+@router.get("/{identity}/input_items")
+async def input_items(
+    request: Request,
+    identity: str,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    order: Literal["asc", "desc"] = "desc",
+    after: str | None = None,
+) -> Payload:
+    """What the model was shown, turns before it included; instructions are in the response itself."""
+    items = (await _stored(request, identity)).input
+    items = items if order == "asc" else items[::-1]
+    start = next((i + 1 for i, item in enumerate(items) if item["id"] == after), 0)
+    page = items[start : start + limit]
+    return {
+        "object": "list",
+        "data": page,
+        "first_id": page[0]["id"] if page else "",
+        "last_id": page[-1]["id"] if page else "",
+        "has_more": start + limit < len(items),
+    }
+
+
+def _job(model: ChatModel, body: ResponseRequest, items: list[Item]) -> Job:
+    """Chat's job. With `truncation: auto` the oldest messages go until the rest fits."""
+    request = chat_request(body, items)
+    while True:
+        try:
+            return chat_job(model, request)
+        except ContextLengthExceeded:
+            shorter = without_oldest(request) if body.truncation == "auto" else None
+            if shorter is None:
+                raise
+            request = shorter
+
+
+async def _items(request: Request, body: ResponseRequest) -> list[Item]:
+    """The items of the response before, then those of this request."""
+    given = normalised(body.input)
+    if body.previous_response_id is None:
+        return given
+    before = await _stored(request, body.previous_response_id, "previous_response_id")
+    return [*before.input, *before.response["output"], *given]
+
+
+async def _stored(request: Request, identity: str, param: str | None = None) -> Stored:
+    store: ResponseStore = request.app.state.responses
+    found = await asyncio.to_thread(store.get, owner_of(request), identity)
+    if found is None:
+        raise ResponseNotFound(identity, param)
+    return found
+
+
+async def _storing(
+    events: AsyncGenerator[Payload, None], request: Request, items: list[Item]
+) -> AsyncGenerator[Payload, None]:
+    """The events; the response is stored before its last one tells of it."""
+    store: ResponseStore = request.app.state.responses
+    async with aclosing(events):
+        async for event in events:
+            if event["type"] in ENDS:
+                stored = Stored(event["response"], items)
+                await asyncio.to_thread(store.put, owner_of(request), stored)
+            yield event
+
+
+async def _whole(events: AsyncGenerator[Payload, None]) -> Response:
+    last: dict[str, Any] = {}
+    async for event in events:
+        last = event
+    return JSONResponse(last["response"])
