@@ -25,13 +25,17 @@ class Marks:
     open: int | None
     open_tokens: tuple[int, ...]
     close_tokens: tuple[int, ...]
+    thoughts: frozenset[int] = frozenset()
+    """Single tokens of the marks around a thought."""
 
     @classmethod
     def of(cls, vocabulary: Vocabulary) -> "Marks":
         """How this vocabulary writes them."""
         opening = tuple(vocabulary.tokenize(OPEN, special=True))
         closing = tuple(vocabulary.tokenize(CLOSE, special=True))
-        return cls(opening[0] if len(opening) == 1 else None, opening, closing)
+        around = [vocabulary.tokenize(mark, special=True) for mark in (THINK, THOUGHT)]
+        thoughts = frozenset(mark[0] for mark in around if len(mark) == 1)
+        return cls(opening[0] if len(opening) == 1 else None, opening, closing, thoughts)
 
     @property
     def visible(self) -> frozenset[int]:
@@ -159,12 +163,13 @@ _HEAD = re.compile(r'\s*\{\s*"name"\s*:\s*"((?:[^"\\]|\\.)*)"\s*,\s*"arguments"\
 class OutputReader:
     """Splits a model's text, as it streams, into content, reasoning and tool calls."""
 
-    def __init__(self, *, calls: bool) -> None:
+    def __init__(self, *, calls: bool, thinking: bool = False) -> None:
+        """`thinking`: the prompt has opened the thought already."""
         self._calls = calls
         self._buffer = ""
-        self._state = _State.TEXT
+        self._state = _State.THINKING if thinking else _State.TEXT
         self._depth, self._in_string, self._escaped = 0, False, False
-        self._fresh = True
+        self._fresh = not thinking
         self._after_thought = False
         self.count = 0
         """Calls that have begun."""
@@ -232,16 +237,17 @@ class OutputReader:
         return len(text[: len(text) - kept].rstrip())
 
     def _thinking(self, parts: list[Part]) -> bool:
-        at = self._buffer.find(THOUGHT)
-        text = self._buffer[: at if at >= 0 else self._certain(THOUGHT)]
-        if text:
-            parts.append(Reasoning(text))
-        if at < 0:
-            self._buffer = self._buffer[len(text) :]
-            return False
-        self._buffer = self._buffer[at + len(THOUGHT) :]
-        self._state, self._after_thought = _State.TEXT, True
-        return True
+        """Up to the end of the thought, or to a call that begins inside it, as the guide sees it too."""
+        marks = (THOUGHT, OPEN) if self._calls else (THOUGHT,)
+        found = [(at, mark) for mark in marks if (at := self._buffer.find(mark)) >= 0]
+        at, mark = min(found, default=(min(map(self._certain, marks)), ""))
+        if at:
+            parts.append(Reasoning(self._buffer[:at].rstrip() if mark else self._buffer[:at]))
+        self._buffer = self._buffer[at + len(mark) :]
+        if mark:
+            self._state = _State.HEAD if mark == OPEN else _State.TEXT
+            self._after_thought = mark == THOUGHT
+        return bool(mark)
 
     def _skip_past(self, mark: str, state: _State) -> bool:
         at = self._buffer.find(mark)

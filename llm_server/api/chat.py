@@ -77,7 +77,7 @@ async def _chunks(job: Job, count: int, include_usage: bool) -> AsyncGenerator[P
 
 
 def _answers(job: Job, count: int) -> tuple[list[Answer], list[OutputReader]]:
-    return [Answer(i) for i in range(count)], [OutputReader(calls=job.calls) for _ in range(count)]
+    return [Answer(i) for i in range(count)], [job.reader() for _ in range(count)]
 
 
 def _take(answer: Answer, reader: OutputReader, text: str | None) -> list[Payload]:

@@ -10,12 +10,13 @@ from llm_server.api.schemas import ChatRequest, Generation, Message, ResponseFor
 from llm_server.catalog import ChatModel
 from llm_server.constraints.quotes import quotes_grammar
 from llm_server.constraints.tools import CallGrammar, Words, schema_grammar
+from llm_server.engine.backend import Vocabulary
 from llm_server.engine.grammar import FixedGuide, Grammar, Guide
 from llm_server.engine.sampling import SamplingParams
 from llm_server.engine.sequence import Event
 from llm_server.engine.sequence import Sequence as EngineSequence
 from llm_server.errors import BadRequest, ContextLengthExceeded
-from llm_server.tool_calls import ToolGuide
+from llm_server.tool_calls import THINK, THOUGHT, OutputReader, ToolGuide
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,12 @@ class Job:
     visible: frozenset[int] = frozenset()
     calls: bool = False
     """Whether the output may hold tool calls."""
+    thinking: bool = False
+    """Whether the prompt ends inside a thought."""
+
+    def reader(self) -> OutputReader:
+        """What splits the output into content, reasoning and calls."""
+        return OutputReader(calls=self.calls, thinking=self.thinking)
 
     def sequence(self, index: int, sink: Callable[[Event], None]) -> EngineSequence:
         """The sequence of choice `index`; its seed differs from the others'."""
@@ -57,11 +64,16 @@ def chat_job(model: ChatModel, request: ChatRequest) -> Job:
     model.ensure()
     messages = [_plain(message) for message in request.messages]
     tools = [tool.model_dump(exclude_none=True) for tool in request.tools or ()]
-    tokens = model.template.tokens(messages, tools, **(request.chat_template_kwargs or {}))
+    tokens = model.template.tokens(messages, tools, **_template_variables(request))
+    make_guide, calls, at_once = _guide(model, request, messages, [tool["function"] for tool in tools])
+    thinking = _in_thought(model.engine.backend.vocabulary, tokens)
+    if thinking and at_once:
+        # The grammar holds from the first token on: no room is left for the thought that the template opened.
+        tokens += model.engine.backend.vocabulary.tokenize(f"\n{THOUGHT}\n\n", special=True)
+        thinking = False
     limit = max_tokens(model, tokens, request.max_completion_tokens or request.max_tokens)
     scores = (request.top_logprobs or 0) if request.logprobs else None
     params = sampling(model, request, scores)
-    make_guide, calls = _guide(model, request, messages, [tool["function"] for tool in tools])
     return Job(
         model=model,
         tokens=tokens,
@@ -69,9 +81,25 @@ def chat_job(model: ChatModel, request: ChatRequest) -> Job:
         max_tokens=limit,
         stops=request.stops,
         make_guide=make_guide,
-        visible=model.marks.visible if calls else frozenset(),
+        visible=model.marks.thoughts | (model.marks.visible if calls else frozenset()),
         calls=calls,
+        thinking=thinking,
     )
+
+
+def _template_variables(request: ChatRequest) -> dict[str, Any]:
+    """What templates of thinking models ask for; they ignore what they do not know."""
+    effort = request.reasoning_effort
+    variables: dict[str, Any] = {} if effort is None else {"reasoning_effort": effort}
+    if effort == "none":
+        variables["enable_thinking"] = False
+    return {**variables, **(request.chat_template_kwargs or {})}
+
+
+def _in_thought(vocabulary: Vocabulary, tokens: Sequence[int]) -> bool:
+    """Whether a prompt ends with the mark that opens a thought, as the templates of some models do."""
+    tail = b"".join(map(vocabulary.piece, tokens[-len(THINK) - 4 :]))
+    return tail.rstrip().endswith(THINK.encode())
 
 
 def _silenced(model: ChatModel) -> dict[int, float]:
@@ -119,6 +147,8 @@ def _plain(message: Message) -> dict[str, Any]:
     out: dict[str, Any] = {"role": role, "content": _text(message.content)}
     if message.tool_calls:
         out["tool_calls"] = [_call(call) for call in message.tool_calls]
+    if message.reasoning_content:
+        out["reasoning_content"] = message.reasoning_content
     if message.tool_call_id:
         out["tool_call_id"] = message.tool_call_id
     if message.name:
@@ -154,21 +184,22 @@ def _call(call: dict[str, Any]) -> dict[str, Any]:
 
 def _guide(
     model: ChatModel, request: ChatRequest, messages: list[dict[str, Any]], functions: list[dict[str, Any]]
-) -> tuple[Callable[[], Guide | None], bool]:
-    """What steers the output, and whether calls may come."""
+) -> tuple[Callable[[], Guide | None], bool, bool]:
+    """What steers the output, whether calls may come, and whether a grammar holds from the first token on."""
     text = _text_grammar(request, messages)
     choice = request.tool_choice or "auto"
     if not functions or choice == "none":
         if functions == [] and choice not in {"none", "auto"}:
             raise BadRequest("tool_choice needs tools.", param="tool_choice")
-        return (lambda: None if text is None else FixedGuide(text)), False
+        return (lambda: None if text is None else FixedGuide(text)), False, text is not None
     offered = _offered(functions, choice)
     users = tuple(message["content"] for message in messages if message["role"] == "user")
     calls = CallGrammar(offered, Words(users, model.free_literals))
     named = isinstance(choice, dict) and choice.get("type") != "allowed_tools"
     mode = choice.get("allowed_tools", choice).get("mode", "auto") if isinstance(choice, dict) else choice
     forced, parallel = named or mode != "auto", request.parallel_tool_calls is not False and not named
-    return (lambda: ToolGuide(model.marks, calls, forced=forced, parallel=parallel, text=text)), True
+    at_once = forced or text is not None
+    return (lambda: ToolGuide(model.marks, calls, forced=forced, parallel=parallel, text=text)), True, at_once
 
 
 def _offered(functions: list[dict[str, Any]], choice: str | dict[str, Any]) -> list[dict[str, Any]]:

@@ -94,6 +94,8 @@ class JsonSchema(Body):
 class ResponseFormat(Body):
     """How the answer is written."""
 
+    reasoning_content: str | None = None
+    """The assistant's thoughts, for templates that show them again."""
     type: Literal["text", "json_object", "json_schema"]
     json_schema: JsonSchema | None = None
 
@@ -142,6 +144,8 @@ class InputExtra(Body):
 
     filename: str = ""
     text: str = ""
+    reasoning_effort: str | None = None
+    """A variable of the chat template; `none` turns thinking off where the template can."""
 
 
 class InfillRequest(Generation):

@@ -20,7 +20,7 @@ from llm_server.convert.files import publish
 from llm_server.convert.gguf import quantise
 from llm_server.convert.prepare import prepare_chat
 from llm_server.settings import Settings
-from tests.llm_server.tiny import make_tiny
+from tests.llm_server.tiny import FIM, SPECIALS, THOUGHTS, make_tiny
 from tests.llm_server.walking import Walker
 
 ADMIN, USER = "admin-key-of-the-tests", "user-key-of-the-tests"
@@ -51,6 +51,16 @@ def tiny(models: Path) -> Callable[[str], Path]:
             return full if kind == "f32" else path
 
     return prepared
+
+
+@pytest.fixture(scope="session")
+def coder(models: Path) -> Path:
+    """GGUF of a tiny model whose tokenizer has tokens for filling in the middle and for thoughts."""
+    with FileLock(models / "lock"):
+        folder = models / "coder"
+        if not (folder / "config.json").is_file():
+            make_tiny(folder, specials=[*SPECIALS, *FIM, *THOUGHTS])
+        return prepare_chat(str(folder), models, "f16").path
 
 
 @pytest.fixture

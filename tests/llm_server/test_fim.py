@@ -8,28 +8,17 @@ from typing import Any
 import httpx
 import openai
 import pytest
-from filelock import FileLock
 
 from llm_server.backends.llama_cpp import load_model
 from llm_server.backends.llama_vocabulary import LlamaVocabulary
-from llm_server.convert.prepare import prepare_chat
 from llm_server.engine.fim import FimTokens, find_fim
 from llm_server.errors import BadRequest
 from llm_server.infill import Excerpt, infill_prompt, repository_prompt
 from llm_server.settings import Settings
 from tests.llm_server.conftest import serving
-from tests.llm_server.tiny import FIM, SPECIALS, make_tiny
+from tests.llm_server.tiny import FIM
 
 BEFORE, AFTER = "def area(r):\n    return ", "\n\nprint(area(2))\n"
-
-
-@pytest.fixture(scope="module")
-def coder(models: Path) -> Path:
-    with FileLock(models / "lock"):
-        folder = models / "coder"
-        if not (folder / "config.json").is_file():
-            make_tiny(folder, specials=[*SPECIALS, *FIM])
-        return prepare_chat(str(folder), models, "f16").path
 
 
 @pytest.fixture(scope="module")

@@ -43,6 +43,7 @@ def chat_request(body: ResponseRequest, items: Iterable[Item]) -> ChatRequest:
         "max_completion_tokens": body.max_output_tokens,
         "temperature": body.temperature,
         "top_p": body.top_p,
+        "reasoning_effort": (body.reasoning or {}).get("effort"),
         "logprobs": body.logprobs,
         "top_logprobs": body.top_logprobs,
         "response_format": {

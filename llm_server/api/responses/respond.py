@@ -12,7 +12,6 @@ from llm_server.api.responses.schemas import ResponseRequest
 from llm_server.api.stream import Stream
 from llm_server.engine.sequence import Delta, Failed, Finished, Usage
 from llm_server.errors import LlmServerError
-from llm_server.tool_calls import OutputReader
 
 ENDS = {"response.completed", "response.incomplete", "response.failed"}
 
@@ -53,7 +52,7 @@ def blank(body: ResponseRequest, job: Job) -> Payload:
 
 async def respond(job: Job, response: Payload, *, logprobs: bool) -> AsyncGenerator[Payload, None]:
     """Events without their numbers. Errors of the engine rise; one is known before the first event."""
-    output, reader = Output(logprobs=logprobs), OutputReader(calls=job.calls)
+    output, reader = Output(logprobs=logprobs), job.reader()
     response["output"] = output.items
     async with Stream(job.model.engine, 1, job.sequence) as stream:
         yield _of(response, "created")
