@@ -9,7 +9,7 @@ from fastapi import FastAPI
 
 from llm_server.api import chat, completions, embeddings, errors, fim, models, operations, rerank
 from llm_server.api.auth import Keys
-from llm_server.api.middleware import RequestId
+from llm_server.api.middleware import BodyLimit, RequestId
 from llm_server.api.responses import endpoints as responses
 from llm_server.catalog import Catalog
 from llm_server.load import load_catalog
@@ -71,3 +71,4 @@ def create_app(
     for room in (chat, completions, fim, embeddings, rerank, responses, models, operations):
         app.include_router(room.router)
     return app
+    app.add_middleware(BodyLimit, megabytes=settings.max_body_mb)

@@ -24,6 +24,11 @@ class EmbeddingModel(Protocol):
         """Longer texts are cut here."""
         ...
 
+    @property
+    def size(self) -> int:
+        """Number of token ids."""
+        ...
+
     def tokens(self, text: str) -> list[int]:
         """Token ids of a text, those that begin and end it included, cut at `max_tokens`."""
         ...
@@ -42,6 +47,7 @@ class EchoEmbedding:
 
     dimensions = 384
     max_tokens = 256
+    size = 1 << 32
 
     def tokens(self, text: str) -> list[int]:
         """One token a word: its hash."""

@@ -3,7 +3,8 @@
 LlmServerError 500
 |- BadRequest 400 (invalid_value)
 |  |- ContextLengthExceeded (context_length_exceeded)
-|  '- UnsupportedSchema (unsupported_schema)
+|  |- UnsupportedSchema (unsupported_schema)
+|  '- BodyTooLarge 413 (body_too_large)
 |- Unauthorized 401 (invalid_api_key)
 |- Forbidden 403 (insufficient_scope)
 |- NotFound 404 (not_found)
@@ -31,7 +32,7 @@ class LlmServerError(Exception):
     type = "server_error"
     code: str | None = "internal_error"
     retry_after: float | None = None
-    """Seconds after which a client may try again."""
+    """Seconds after which a client may try again; without them, what failed here would fail again."""
 
     def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
         super().__init__(message)
@@ -39,6 +40,17 @@ class LlmServerError(Exception):
         self.param = param
         if code is not None:
             self.code = code
+
+    def headers(self) -> dict[str, str]:
+        """When to try again, in the two forms that openai-python reads; or that it is of no use.
+
+        It retries 408, 409, 429 and 5xx by itself, unless x-should-retry says no.
+        """
+        if self.retry_after is not None:
+            seconds = max(1, round(self.retry_after))
+            return {"retry-after": str(seconds), "retry-after-ms": str(round(self.retry_after * 1000))}
+        final = self.status == 409 or self.status >= 500
+        return {"x-should-retry": "false"} if final else {}
 
     def body(self) -> dict[str, dict[str, str | None]]:
         """The OpenAI error body."""
@@ -69,6 +81,13 @@ class UnsupportedSchema(BadRequest):
     """A JSON schema that cannot become a grammar."""
 
     code = "unsupported_schema"
+
+
+class BodyTooLarge(BadRequest):
+    """More bytes than LLM_MAX_BODY_MB allows."""
+
+    status = 413
+    code = "body_too_large"
 
 
 class Unauthorized(LlmServerError):

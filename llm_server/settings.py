@@ -66,6 +66,8 @@ class Settings(BaseSettings):
     """Megabytes that the responses of a key may take."""
     drain_seconds: float = Field(default=20.0, ge=0)
     """On SIGTERM running requests have this long to finish."""
+    max_body_mb: int = Field(default=32, ge=1)
+    """Megabytes of a request's body; a larger one gets 413."""
 
     @model_validator(mode="after")
     def _safe_beyond_loopback(self) -> "Settings":

@@ -23,7 +23,9 @@ async def embed(request: Request, body: EmbeddingRequest) -> Response:
     """One vector of length 1 an input. Longer inputs are cut at the model's limit."""
     model: EmbeddingModelEntry = request.app.state.catalog.embedding(body.model)
     inputs = _inputs(body)
-    full = model.embedder.model.dimensions
+    full, size = model.embedder.model.dimensions, model.embedder.model.size
+    if any(not 0 <= token < size for given in inputs if not isinstance(given, str) for token in given):
+        raise BadRequest(f"A token id is outside 0..{size - 1}.", param="input")
     if body.dimensions is not None and body.dimensions > full:
         raise BadRequest(f"{model.id} has {full} dimensions.", param="dimensions")
     result = await model.embedder.embed(inputs)

@@ -7,15 +7,14 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from llm_server.errors import BadRequest, LlmServerError, NotFound
+from llm_server.errors import BadRequest, BodyTooLarge, LlmServerError, NotFound
 
 log = logging.getLogger(__name__)
 
 
 def error_response(error: LlmServerError) -> JSONResponse:
-    """Status, body and Retry-After of an error."""
-    headers = {} if error.retry_after is None else {"retry-after": str(max(1, round(error.retry_after)))}
-    return JSONResponse(error.body(), error.status, headers)
+    """Status, body and headers of an error."""
+    return JSONResponse(error.body(), error.status, error.headers())
 
 
 def install(app: FastAPI) -> None:
@@ -36,6 +35,8 @@ def install(app: FastAPI) -> None:
     async def http(request: Request, error: HTTPException) -> Response:
         if error.status_code == NotFound.status:
             return error_response(NotFound(f"There is no {request.method} {request.url.path} here."))
+        if error.status_code == BodyTooLarge.status:
+            return error_response(BodyTooLarge(error.detail))
         other = BadRequest(f"{error.detail}: {request.method} {request.url.path}.", code="invalid_request")
         other.status = error.status_code
         return error_response(other)

@@ -1,8 +1,9 @@
-"""Pure ASGI: every answer carries x-request-id and is counted."""
+"""Pure ASGI: every answer carries x-request-id and is counted; a body has a limit."""
 
 import re
 import uuid
 
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from llm_server.metrics import Metrics
@@ -33,3 +34,34 @@ class RequestId:
             await send(message)
 
         await self._app(scope, receive, tagged)
+
+
+class BodyLimit:
+    """Counts the bytes of a body while they are read: 413 when they are too many, or announced to be."""
+
+    def __init__(self, app: ASGIApp, megabytes: int) -> None:
+        self._app = app
+        self._megabytes = megabytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        limit = self._megabytes << 20
+        announced = dict(scope["headers"]).get(b"content-length", b"")
+        seen = int(announced) if announced.isdigit() else 0
+        read = 0
+
+        async def counted() -> Message:
+            nonlocal seen, read
+            if seen <= limit:
+                message = await receive()
+                read += len(message.get("body", b""))
+                seen = max(seen, read)
+            if seen > limit:
+                # The only kind of error that FastAPI lets through while it reads a body.
+                raise HTTPException(413, f"The body is larger than {self._megabytes} MB (LLM_MAX_BODY_MB).")
+            return message
+
+        await self._app(scope, counted, send)

@@ -29,6 +29,7 @@ class LlamaEmbedding:
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(max_tokens)
         self.max_tokens = max_tokens
+        self.size: int = self._tokenizer.get_vocab_size()
         self.dimensions = int(llama.llama_model_n_embd(self._model))
         params = llama.llama_context_default_params()
         params.n_ctx = params.n_batch = params.n_ubatch = BATCH_TOKENS

@@ -12,6 +12,7 @@ import httpx
 import openai
 import pytest
 import uvicorn
+from fastapi import FastAPI
 from filelock import FileLock
 
 from llm_server.app import create_app
@@ -80,8 +81,8 @@ def walker(tiny: Callable[[str], Path]) -> Iterator[Walker]:
 
 
 @contextmanager
-def serving(settings: Settings) -> Iterator[str]:
-    """A real server in a thread; its base URL once it is healthy."""
+def serving(settings: Settings, extend: Callable[[FastAPI], None] | None = None) -> Iterator[str]:
+    """A real server in a thread; its base URL once it is healthy. `extend` may add models then."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     app = create_app(settings)
@@ -99,6 +100,8 @@ def serving(settings: Settings) -> Iterator[str]:
             except httpx.TransportError:
                 pass
             time.sleep(0.05)
+        if extend is not None:
+            extend(app)
         yield url
     finally:
         server.should_exit = True
