@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from llm_server.api import chat, completions, embeddings, errors, fim, models, operations, rerank
 from llm_server.api.auth import Keys
 from llm_server.api.middleware import BodyLimit, RequestId
+from llm_server.api.quota import Quota
 from llm_server.api.responses import endpoints as responses
 from llm_server.catalog import Catalog
 from llm_server.load import load_catalog
@@ -37,8 +38,8 @@ def create_app(
     progress: Callable[[str], None] = log.info,
     on_failure: Callable[[Exception], None] | None = None,
 ) -> FastAPI:
-    """The server. Models load in the background: /health tells when they are there, `on_failure` when they
-    never will.
+    """The server; PreparationFailed where its key file is wrong. Models load in the background: /health
+    tells when they are there, `on_failure` when they never will.
     """
     catalog, metrics, status = Catalog(), Metrics(), Status()
     store = ResponseStore(
@@ -64,11 +65,11 @@ def create_app(
 
     app = FastAPI(title="Loopyard llm_server", lifespan=lifespan, docs_url="/docs", redoc_url=None)
     app.state.catalog, app.state.metrics, app.state.status = catalog, metrics, status
-    app.state.keys = Keys(settings)
+    app.state.keys, app.state.quota = Keys(settings), Quota()
     app.state.responses = store
+    app.add_middleware(BodyLimit, megabytes=settings.max_body_mb)
     app.add_middleware(RequestId, metrics=metrics)
     errors.install(app)
     for room in (chat, completions, fim, embeddings, rerank, responses, models, operations):
         app.include_router(room.router)
     return app
-    app.add_middleware(BodyLimit, megabytes=settings.max_body_mb)

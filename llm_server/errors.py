@@ -7,11 +7,13 @@ LlmServerError 500
 |  '- BodyTooLarge 413 (body_too_large)
 |- Unauthorized 401 (invalid_api_key)
 |- Forbidden 403 (insufficient_scope)
+|  '- ModelForbidden (model_not_allowed)
 |- NotFound 404 (not_found)
 |  |- ModelNotFound (model_not_found)
 |  '- ResponseNotFound (response_not_found)
 |- Conflict 409 (conflict): somebody was faster, or it is in use
 |- AdapterRefused 422 (adapter_refused; the code says why): it does not fit, or cannot be trusted
+|- TooManyRequests 429 (rate_limit_exceeded, concurrency_limit), with Retry-After
 |- QueueFull 429 (queue_full), with Retry-After
 |- Unavailable 503
 |  |- ModelLoading (model_loading), with Retry-After
@@ -106,6 +108,15 @@ class Forbidden(LlmServerError):
     code = "insufficient_scope"
 
 
+class ModelForbidden(Forbidden):
+    """The model is not on the key's list."""
+
+    code = "model_not_allowed"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"This API key may not use the model `{name}`.", param="model")
+
+
 class NotFound(LlmServerError):
     """No such route or thing."""
 
@@ -146,6 +157,18 @@ class AdapterRefused(LlmServerError):
     status = 422
     type = "adapter_error"
     code = "adapter_refused"
+
+
+class TooManyRequests(LlmServerError):
+    """The key is at its limit."""
+
+    status = 429
+    type = "rate_limit_exceeded"
+    code = "rate_limit_exceeded"
+
+    def __init__(self, message: str, *, retry_after: float, code: str | None = None) -> None:
+        super().__init__(message, code=code)
+        self.retry_after = retry_after
 
 
 class QueueFull(LlmServerError):

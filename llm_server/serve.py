@@ -36,8 +36,8 @@ class _Server(uvicorn.Server):
 
 
 def run(settings: Settings) -> int:
-    """Serve until a signal. 0 after an ordered end, 1 when a model cannot be loaded, 3 when the port is
-    taken.
+    """Serve until a signal. 0 after an ordered end, 1 when a model cannot be loaded, 2 when the key file is
+    wrong, 3 when the port is taken.
     """
     # Read when llama.cpp's OpenMP is loaded, which is later. Threads that spin at a barrier for one that has
     # been descheduled make a step 25 times as long on a machine that has other work.
@@ -57,7 +57,12 @@ def run(settings: Settings) -> int:
         failures.append(error)
         server.should_exit = True
 
-    application = create_app(settings, on_failure=failed)
+    try:
+        application = create_app(settings, on_failure=failed)
+    except LlmServerError as error:
+        listener.close()
+        sys.stderr.write(f"{error.message}\n")
+        return 2
     config = uvicorn.Config(
         application,
         log_config=None,

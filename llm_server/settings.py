@@ -16,6 +16,10 @@ WEAK_KEYS = frozenset(
 )
 
 
+SHORTEST_KEY = 16
+"""Characters of a key that is safe to show to a network."""
+
+
 class Settings(BaseSettings):
     """Where, how much, and which model."""
 
@@ -60,25 +64,31 @@ class Settings(BaseSettings):
     """Key with scope inference; several separated by commas. None on loopback: no key is asked for."""
     admin_key: str | None = None
     """Key with scopes inference and admin."""
+    max_body_mb: int = Field(default=32, ge=1)
+    """Megabytes of a request's body; a larger one gets 413."""
     responses: int = Field(default=1000, ge=0)
     """Responses of /v1/responses that are kept for a key, in LLM_DATA/responses.sqlite3; 0 keeps none."""
     responses_mb: int = Field(default=64, ge=1)
     """Megabytes that the responses of a key may take."""
+    keys_file: Path | None = None
+    """YAML or JSON file of further keys: `keys: [{name, key or sha256, scopes, models, max_concurrent,
+    requests_per_minute}]`."""
     drain_seconds: float = Field(default=20.0, ge=0)
     """On SIGTERM running requests have this long to finish."""
-    max_body_mb: int = Field(default=32, ge=1)
-    """Megabytes of a request's body; a larger one gets 413."""
 
     @model_validator(mode="after")
     def _safe_beyond_loopback(self) -> "Settings":
         if is_loopback(self.host):
             return self
         for name in ("api_key", "admin_key"):
-            keys = (getattr(self, name) or "").split(",")
-            if any(key.strip().lower() in WEAK_KEYS or len(key.strip()) < 16 for key in keys):
+            given = getattr(self, name)
+            if given is None and self.keys_file is not None:
+                continue
+            keys = [key.strip() for key in (given or "").split(",")]
+            if any(key.lower() in WEAK_KEYS or len(key) < SHORTEST_KEY for key in keys):
                 raise ValueError(
                     f"LLM_HOST is {self.host}: anyone on the network could call. Set LLM_{name.upper()} "
-                    "to a random key of at least 16 characters, or listen on 127.0.0.1."
+                    f"to a random key of at least {SHORTEST_KEY} characters, or listen on 127.0.0.1."
                 )
         return self
 
