@@ -66,6 +66,8 @@ class Message(Body):
     name: str | None = None
     tool_calls: list[dict[str, Any]] | None = None
     tool_call_id: str | None = None
+    reasoning_content: str | None = None
+    """The assistant's thoughts, for templates that show them again."""
 
 
 class Function(Body):
@@ -94,8 +96,6 @@ class JsonSchema(Body):
 class ResponseFormat(Body):
     """How the answer is written."""
 
-    reasoning_content: str | None = None
-    """The assistant's thoughts, for templates that show them again."""
     type: Literal["text", "json_object", "json_schema"]
     json_schema: JsonSchema | None = None
 
@@ -116,6 +116,8 @@ class ChatRequest(Generation):
     """Extension: text in double quotes is a whole sentence of a tool message, followed by its passage's
     number.
     """
+    reasoning_effort: str | None = None
+    """A variable of the chat template; `none` turns thinking off where the template can."""
     chat_template_kwargs: dict[str, Any] | None = None
     """Extension (vLLM's name): further variables of the chat template."""
 
@@ -144,8 +146,6 @@ class InputExtra(Body):
 
     filename: str = ""
     text: str = ""
-    reasoning_effort: str | None = None
-    """A variable of the chat template; `none` turns thinking off where the template can."""
 
 
 class InfillRequest(Generation):
