@@ -49,10 +49,11 @@ def start_llama() -> None:
     llama.llama_backend_init()
 
 
-def load_model(path: Path) -> llama.llama_model_p:
+def load_model(path: Path, *, vocabulary_only: bool = False) -> llama.llama_model_p:
     """Map a GGUF file. PreparationFailed when llama.cpp does not take it."""
     start_llama()
     params = llama.llama_model_default_params()
+    params.vocab_only = vocabulary_only
     # Repacked weights (AMX) crash llama_decode from about 8 tokens a batch on (ggml-org/llama.cpp#20824).
     params.use_extra_bufts = False
     model = llama.llama_model_load_from_file(os.fsencode(path), params)
@@ -116,6 +117,11 @@ class LlamaBackend:
         self._unsayable = frozenset(token for token in steering if not self._vocabulary.is_end(token))
 
     @property
+    def model(self) -> llama.llama_model_p:
+        """The weights, for another context beside this one."""
+        return self._model
+
+    @property
     def digest(self) -> bytes:
         """Hash of the file."""
         return self._digest
@@ -177,7 +183,9 @@ class LlamaBackend:
 
     def sampler(self, params: SamplingParams) -> LlamaSampler:
         """A chain of C samplers."""
-        return LlamaSampler(self._context, self._vocabulary, self._end, self._unsayable, params)
+        return LlamaSampler(
+            self.logits, self._vocabulary, self._end, self._unsayable, params, context=self._context
+        )
 
     def share(self, source: int, target: int, length: int) -> None:
         """Add `target` to the cells of `source`."""

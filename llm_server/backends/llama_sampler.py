@@ -8,7 +8,7 @@ import codecs
 import ctypes
 import logging
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import llama_cpp.llama_cpp as llama
@@ -22,6 +22,8 @@ from llm_server.errors import BadRequest, EngineFailure
 
 Pointer = Any
 """A `llama_sampler *`; the binding has a type for it at type-checking time only."""
+Scores = Callable[[int], NDArray[np.float32]]
+"""Logits of an output row, [vocabulary]; they are not written to."""
 
 log = logging.getLogger(__name__)
 
@@ -71,17 +73,21 @@ def make_chain(params: SamplingParams, vocabulary: int) -> Pointer:
 
 
 class LlamaSampler:
-    """Chooses tokens of one sequence out of the context's logits."""
+    """Chooses tokens of one sequence out of logits, whoever computed them."""
 
     def __init__(
         self,
-        context: llama.llama_context_p,
+        scores: Scores,
         vocabulary: LlamaVocabulary,
         end: int,
         unsayable: Iterable[int],
         params: SamplingParams,
+        context: llama.llama_context_p | None = None,
     ) -> None:
-        self._context, self._vocabulary, self._size, self._end = context, vocabulary, vocabulary.size, end
+        """`context`: where llama.cpp computed the logits, it samples without a copy of them."""
+        self._scores, self._context = scores, context
+        self._vocabulary, self._size, self._end = vocabulary, vocabulary.size, end
+        self._likeliest = params.temperature <= 0 and not params.penalises and not params.logit_bias
         self._unsayable = frozenset(unsayable)
         """Tokens that no grammar lets through, although their text might fit."""
         self._chain = make_chain(params, vocabulary.size)
@@ -123,7 +129,7 @@ class LlamaSampler:
     def sample(self, row: int) -> int:
         """The next token."""
         if self._grammar is None:
-            return int(llama.llama_sampler_sample(self._chain, self._context, row))
+            return self._sample_freely(row)
         logits = self._logits(row)
         token = self._choose(logits, None)
         while not self._allowed(token):
@@ -133,6 +139,16 @@ class LlamaSampler:
             llama.llama_sampler_accept(self._grammar, token)
             self._said.append(token)
             self._open_bytes = utf8_tail(self._open_bytes + self._vocabulary.piece(token)) or b""
+        llama.llama_sampler_accept(self._chain, token)
+        return token
+
+    def _sample_freely(self, row: int) -> int:
+        """Without a grammar."""
+        if self._context is not None:
+            return int(llama.llama_sampler_sample(self._chain, self._context, row))
+        if self._likeliest:
+            return int(self._scores(row).argmax())
+        token = self._choose(self._scores(row), None)
         llama.llama_sampler_accept(self._chain, token)
         return token
 
@@ -161,8 +177,7 @@ class LlamaSampler:
 
     def _logits(self, row: int) -> NDArray[np.float32]:
         """A copy without the tokens that are off."""
-        pointer = llama.llama_get_logits_ith(self._context, row)
-        logits = np.array(np.ctypeslib.as_array(pointer, shape=(self._size,)), dtype=np.float32)
+        logits = np.array(self._scores(row), dtype=np.float32)
         logits[self._off] = -np.inf
         return logits
 

@@ -1,0 +1,143 @@
+"""Adapters as the mixed graph takes them: the ranks of all of them side by side.
+
+A bank holds, for each linear layer, A as [in, ranks] and B as [ranks, out]; each row of a batch has a scale
+for every rank, zero for those of other rows' adapters. An adapter is a bank of its own without a copy. A
+batch of several needs one that is put together, and keeps it while the same ones go on decoding. This moves
+less memory than a gather of matrices for each row, because rows with the same adapter share them.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+
+from llm_server.backends.onnx_manifest import Manifest, input_names
+from llm_server.engine.blend import Blend, Resident
+from llm_server.errors import AdapterRefused
+
+BASE_KEY = "base"
+"""Metadata of an adapter's file: the hash of the base that it was made for."""
+WASTE = 2
+"""A bank is put together anew when it holds more than this many times the ranks that are needed."""
+Tensors = dict[str, NDArray[np.generic]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bank:
+    """LoRA inputs of the mixed graph."""
+
+    tensors: Tensors
+    """By input name."""
+    parts: dict[bytes, slice]
+    """Adapter's digest to its ranks."""
+    ranks: int
+
+    @property
+    def joint(self) -> bool:
+        """Whether it is put together of several adapters."""
+        return len(self.parts) > 1
+
+    def scales(self, blends: Sequence[Blend], dtype: np.dtype[np.generic]) -> NDArray[np.generic]:
+        """[rows, 1, ranks]: each row's adapters with their scales, zero elsewhere."""
+        out = np.zeros((len(blends), 1, self.ranks), dtype)
+        for row, blend in enumerate(blends):
+            for resident, scale in blend.parts:
+                out[row, 0, self.parts[resident.digest]] = scale
+        return out
+
+
+class Banks:
+    """Finds the bank of a batch. One thread, but for `read_adapter`, which belongs to nobody."""
+
+    def __init__(self) -> None:
+        self._joint: Bank | None = None
+
+    def of(self, blends: Sequence[Blend]) -> Bank:
+        """A bank that holds every adapter of these blends, of which there is at least one."""
+        wanted = {part.digest: part for blend in blends for part, _ in blend.parts}
+        banks = [cast(Bank, wanted[digest].handle) for digest in sorted(wanted)]
+        if len(banks) == 1:
+            return banks[0]
+        ranks = sum(bank.ranks for bank in banks)
+        joint = self._joint
+        if joint is None or not wanted.keys() <= joint.parts.keys() or joint.ranks > WASTE * ranks:
+            joint = self._joint = _join(banks)
+        return joint
+
+    def forget(self, resident: Resident) -> None:
+        """Let go of a bank that holds this adapter."""
+        if self._joint is not None and resident.digest in self._joint.parts:
+            self._joint = None
+
+
+def _join(banks: Sequence[Bank]) -> Bank:
+    """Side by side, in this order."""
+    parts, start = {}, 0
+    for bank in banks:
+        (digest,) = bank.parts
+        parts[digest] = slice(start, start + bank.ranks)
+        start += bank.ranks
+    tensors = {
+        name: np.concatenate([bank.tensors[name] for bank in banks], axis=1 if name.endswith("A") else 0)
+        for name in banks[0].tensors
+    }
+    return Bank(tensors, parts, start)
+
+
+def read_adapter(path: Path, manifest: Manifest) -> Resident:
+    """An adapter's file as a bank of its own. AdapterRefused where it does not fit the model."""
+    try:
+        with safe_open(path, framework="np") as file:
+            base = (file.metadata() or {}).get(BASE_KEY)
+            if base != manifest.source:
+                raise AdapterRefused(
+                    f"{path.name} was made for the base {base}, this one is {manifest.source}.",
+                    code="base_mismatch",
+                )
+            found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    except (SafetensorError, OSError) as error:
+        raise AdapterRefused(f"{path.name} cannot be read: {error}.", code="truncated") from error
+    tensors, ranks = _complete(found, manifest, path.name)
+    with path.open("rb") as opened:
+        digest = hashlib.file_digest(opened, "sha256").digest()
+    size = sum(tensor.nbytes for tensor in tensors.values())
+    return Resident(digest, Bank(tensors, {digest: slice(0, ranks)}, ranks), size)
+
+
+def _complete(found: Tensors, manifest: Manifest, name: str) -> tuple[Tensors, int]:
+    """A tensor for every input of the graph, zeros where the adapter has none, all of the largest rank."""
+    known = {given for target in manifest.targets for given in input_names(target)}
+    odd = next((key for key in found if key not in known), None)
+    if odd is not None:
+        raise AdapterRefused(f"{name} changes {odd}, which this model cannot.", code="unsupported_target")
+    for key, tensor in found.items():
+        # A value that is not finite would spoil other rows too: zero times infinity is not zero.
+        if tensor.ndim != 2 or not np.isfinite(tensor).all():
+            raise AdapterRefused(f"{name}: {key} holds values that are not finite.", code="not_finite")
+    ranks = max((tensor.shape[1 if key.endswith("A") else 0] for key, tensor in found.items()), default=0)
+    if not 1 <= ranks <= manifest.max_rank:
+        raise AdapterRefused(f"{name} has rank {ranks}, not 1 to {manifest.max_rank}.", code="rank_too_large")
+    tensors: Tensors = {}
+    for target, (width, height) in manifest.targets.items():
+        for key, shape in zip(input_names(target), ((width, ranks), (ranks, height)), strict=True):
+            tensors[key] = _padded(found.get(key), shape, np.dtype(manifest.dtype), f"{name}: {key}")
+    return tensors, ranks
+
+
+def _padded(
+    tensor: NDArray[np.generic] | None, shape: tuple[int, int], dtype: np.dtype[np.generic], name: str
+) -> NDArray[np.generic]:
+    out = np.zeros(shape, dtype)
+    if tensor is None:
+        return out
+    rows, columns = tensor.shape
+    fits = rows <= shape[0] and columns <= shape[1] and (rows == shape[0] or columns == shape[1])
+    if not fits:
+        raise AdapterRefused(f"{name} is {tensor.shape}, not {shape}.", code="base_mismatch")
+    out[:rows, :columns] = tensor
+    return out

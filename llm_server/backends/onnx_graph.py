@@ -1,0 +1,134 @@
+"""An ONNX graph in a session, its inputs and outputs bound to memory that stays where it is."""
+
+import os
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from llm_server.backends.onnx_bank import Bank
+from llm_server.backends.onnx_manifest import SCALES
+from llm_server.backends.onnx_rows import KvRows
+from llm_server.errors import EngineFailure, PreparationFailed
+
+Provider = Literal["cpu", "cuda"]
+PROVIDERS = {"cpu": ["CPUExecutionProvider"], "cuda": ["CUDAExecutionProvider", "CPUExecutionProvider"]}
+BINDINGS = 64
+"""Bindings that are kept: binding hundreds of tensors anew costs as much as a small step."""
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one run computes: the same number of tokens in each of some neighbouring rows."""
+
+    first: int
+    """First of the rows."""
+    tokens: NDArray[np.int64]
+    """[rows, tokens]."""
+    lengths: NDArray[np.int64]
+    """[rows]: tokens that each holds afterwards."""
+    picked: NDArray[np.int64]
+    """Positions that logits are wanted of, flat over [rows, tokens]."""
+
+
+class _Bound:
+    """A binding for some rows, and the bank that is in it."""
+
+    def __init__(self, session: "onnxruntime.InferenceSession") -> None:
+        self.io = session.io_binding()
+        self.bank: Bank | None = None
+
+
+class GraphSession:
+    """One of the two graphs of a folder."""
+
+    def __init__(self, path: Path, rows: KvRows, threads: int | None, provider: Provider = "cpu") -> None:
+        """PreparationFailed when ONNX Runtime does not take the file or has no such provider."""
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads or os.cpu_count() or 1
+        options.log_severity_level = 3
+        # Threads that spin at a barrier starve the machine's other work (see OMP_WAIT_POLICY in this room).
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        wanted = PROVIDERS[provider]
+        if wanted[0] not in onnxruntime.get_available_providers():
+            raise PreparationFailed(f"This ONNX Runtime has no {wanted[0]}: install onnxruntime-gpu.")
+        try:
+            self._session = onnxruntime.InferenceSession(path, options, providers=wanted)
+        except Exception as error:  # the library has no base class of its own
+            raise PreparationFailed(f"ONNX Runtime cannot load {path}: {error}.") from error
+        self._rows = rows
+        self._positions = "position_ids" in {given.name for given in self._session.get_inputs()}
+        self._bindings: OrderedDict[tuple[int, int], _Bound] = OrderedDict()
+
+    @property
+    def scores_dtype(self) -> np.dtype[np.generic]:
+        """Of the logits."""
+        kind = next(o.type for o in self._session.get_outputs() if o.name == "logits")
+        return np.dtype(np.float16 if "float16" in kind else np.float32)
+
+    def run(
+        self,
+        batch: Batch,
+        out: NDArray[np.generic],
+        bank: Bank | None = None,
+        scales: NDArray[np.generic] | None = None,
+    ) -> None:
+        """Compute; logits of the picked positions go to `out`, [picked, vocabulary]."""
+        bound = self._bound(batch.first, len(batch.tokens))
+        io = bound.io
+        total = int(batch.lengths.max())
+        mask = (np.arange(total)[None, :] < batch.lengths[:, None]).astype(np.int64)
+        inputs: dict[str, Array] = {"input_ids": batch.tokens, "attention_mask": mask, "rows": batch.picked}
+        if self._positions:
+            count = batch.tokens.shape[1]
+            inputs["position_ids"] = batch.lengths[:, None] - count + np.arange(count)[None, :]
+        if bank is not None and scales is not None:
+            inputs[SCALES] = scales
+            self._bind_bank(bound, bank)
+        for name, array in inputs.items():
+            io.bind_cpu_input(name, np.ascontiguousarray(array))
+        io.bind_output("logits", "cpu", 0, out.dtype.type, out.shape, out.ctypes.data)
+        try:
+            self._session.run_with_iobinding(io)
+        except Exception as error:  # the library has no base class of its own
+            raise EngineFailure(f"ONNX Runtime failed: {error}") from error
+
+    def forget_adapter(self, digest: bytes) -> None:
+        """Let go of bindings that point into an adapter's memory."""
+        self._drop(lambda bank: digest in bank.parts)
+
+    def _bind_bank(self, bound: _Bound, bank: Bank) -> None:
+        """Bind LoRA tensors where others are bound, and let go of banks that were put together before."""
+        if bound.bank is bank:
+            return
+        for name, tensor in bank.tensors.items():
+            bound.io.bind_input(name, "cpu", 0, tensor.dtype.type, tensor.shape, tensor.ctypes.data)
+        bound.bank = bank
+        if bank.joint:
+            self._drop(lambda other: other.joint and other is not bank)
+
+    def _drop(self, stale: Callable[[Bank], bool]) -> None:
+        for key, bound in list(self._bindings.items()):
+            if bound.bank is not None and stale(bound.bank):
+                del self._bindings[key]
+
+    def _bound(self, first: int, count: int) -> _Bound:
+        """The binding of some rows: past and present are the same memory."""
+        bound = self._bindings.get((first, count))
+        if bound is None:
+            bound = self._bindings[first, count] = _Bound(self._session)
+            for name, array in self._rows.arrays.items():
+                view = array[first : first + count]
+                shape, at = view.shape, view.ctypes.data
+                bound.io.bind_input(f"past_key_values.{name}", "cpu", 0, array.dtype.type, shape, at)
+                bound.io.bind_output(f"present.{name}", "cpu", 0, array.dtype.type, shape, at)
+            if len(self._bindings) > BINDINGS:
+                self._bindings.popitem(last=False)
+        self._bindings.move_to_end((first, count))
+        return bound

@@ -1,0 +1,126 @@
+"""A PEFT LoRA folder to an adapter for ONNX Runtime: one safetensors file in the graph's names.
+
+A is stored as [in, rank] and B as [rank, out], both in 32 bits, with alpha / rank (alpha / sqrt(rank) for
+rank-stabilised LoRA, Kalajdzievski, 2023) folded into B.
+"""
+
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from llm_server.backends.onnx_bank import BASE_KEY
+from llm_server.backends.onnx_manifest import Manifest, input_names
+from llm_server.convert.files import publish
+from llm_server.errors import AdapterRefused
+
+CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
+NAME = re.compile(r"base_model\.model\.(.+)\.lora_(A|B)(?:\.default)?\.weight")
+Matrix = NDArray[np.float32]
+
+
+def convert_adapter(folder: Path, manifest: Manifest, target: Path) -> Path:
+    """Write `target` from a PEFT folder, whole or not at all.
+
+    AdapterRefused, with a code, for what the graph cannot apply: dora, modules_to_save, bias, alpha_pattern,
+    unsupported_type, unsupported_target, base_mismatch, rank_too_large, not_finite, missing_tensors.
+    """
+    config = _read_config(folder)
+    _check_config(config)
+    pairs = _pairs(_read_tensors(folder / TENSORS))
+    tensors: dict[str, Matrix] = {}
+    for module, (first, second) in sorted(pairs.items()):
+        _check_pair(module, first, second, manifest)
+        names = input_names(module)
+        tensors[names[0]] = np.ascontiguousarray(first.T)
+        tensors[names[1]] = np.ascontiguousarray(second.T) * np.float32(_scale(config, len(first)))
+    ranks = max(len(first) for first, _ in pairs.values())
+    facts = {BASE_KEY: manifest.source, "rank": str(ranks), "architecture": manifest.architecture}
+    return publish(target, lambda part: save_file(tensors, part, facts))
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise AdapterRefused(f"{folder / CONFIG} cannot be read: {error}.", code="bad_config") from error
+    if not isinstance(config, dict):
+        raise AdapterRefused(f"{folder / CONFIG} is not an object.", code="bad_config")
+    return config
+
+
+def _check_config(config: dict[str, Any]) -> None:
+    alpha = config.get("lora_alpha")
+    rules = [
+        (config.get("peft_type") != "LORA", "unsupported_type", f"peft_type is {config.get('peft_type')!r}"),
+        (bool(config.get("use_dora")), "dora", "it uses DoRA. Train without use_dora"),
+        (
+            bool(config.get("modules_to_save")),
+            "modules_to_save",
+            "it replaces whole modules. Train without modules_to_save",
+        ),
+        (config.get("bias", "none") != "none", "bias", "it trains biases"),
+        (bool(config.get("alpha_pattern")), "alpha_pattern", "some modules have an alpha of their own"),
+        (
+            not isinstance(alpha, int | float) or not math.isfinite(alpha),
+            "bad_config",
+            f"lora_alpha is {alpha!r}",
+        ),
+    ]
+    for broken, code, why in rules:
+        if broken:
+            raise AdapterRefused(f"The adapter is refused: {why}.", code=code)
+
+
+def _read_tensors(path: Path) -> dict[str, Matrix]:
+    """All tensors, in 32 bits."""
+    try:
+        # Through torch: numpy has no bfloat16.
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name).float().numpy() for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise AdapterRefused(f"{path.name} cannot be read: {error}.", code="truncated") from error
+
+
+def _pairs(tensors: dict[str, Matrix]) -> dict[str, tuple[Matrix, Matrix]]:
+    """Module to A [rank, in] and B [out, rank]."""
+    found: dict[str, dict[str, Matrix]] = {}
+    for name, tensor in tensors.items():
+        named = NAME.fullmatch(name)
+        if named is None:
+            raise AdapterRefused(f"{name} is no LoRA matrix of a linear layer.", code="unsupported_target")
+        if tensor.ndim != 2 or not np.isfinite(tensor).all():
+            raise AdapterRefused(f"{name} holds values that are not finite.", code="not_finite")
+        found.setdefault(named[1], {})[named[2]] = tensor
+    odd = next((module for module, sides in found.items() if len(sides) < 2), None)
+    if odd is not None or not found:
+        raise AdapterRefused(f"Matrices are missing ({odd or 'all of them'}).", code="missing_tensors")
+    return {module: (sides["A"], sides["B"]) for module, sides in found.items()}
+
+
+def _check_pair(module: str, first: Matrix, second: Matrix, manifest: Manifest) -> None:
+    sizes = manifest.targets.get(module)
+    if sizes is None:
+        raise AdapterRefused(
+            f"{module} is not a module of this model that adapters can change.", code="unsupported_target"
+        )
+    rank = len(first)
+    if rank > manifest.max_rank:
+        raise AdapterRefused(f"{module} has rank {rank}, over {manifest.max_rank}.", code="rank_too_large")
+    if (first.shape[1], len(second)) != sizes or second.shape[1] != rank:
+        raise AdapterRefused(
+            f"{module} has A {first.shape} and B {second.shape}; this base has {sizes[0]} inputs and "
+            f"{sizes[1]} outputs there.",
+            code="base_mismatch",
+        )
+
+
+def _scale(config: dict[str, Any], rank: int) -> float:
+    alpha = float(config["lora_alpha"])
+    return alpha / math.sqrt(rank) if config.get("use_rslora") else alpha / rank

@@ -1,0 +1,74 @@
+"""A transformers folder to a folder that the ONNX Runtime engine serves."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from llm_server.backends.onnx_manifest import MANIFEST
+from llm_server.convert.files import content_hash
+from llm_server.errors import PreparationFailed
+
+INPUTS = ("*.safetensors", "*.json", "*.jinja", "*.model", "vocab.txt", "merges.txt")
+BUILDS = {
+    "fp32": ("fp32", "cpu"),
+    "int8": ("fp32", "cpu"),
+    "int4": ("fp32", "cpu"),
+    "fp16": ("fp16", "cuda"),
+}
+"""Precision to what the model builder makes; quantising comes after it, so that adapters stay in floats."""
+LAYOUT = "1"
+"""Changes when the graphs do: folders made before are made anew."""
+
+
+def prepare_onnx(source: Path, name: str, data: Path, precision: str) -> Path:
+    """The folder of a transformers folder under `data`, made unless one of the same content is there.
+
+    PreparationFailed where it cannot be: the text has the builder's own reason.
+    """
+    if precision not in BUILDS:
+        raise PreparationFailed(f"{precision!r} is not a precision of ONNX models: {', '.join(BUILDS)}.")
+    if not (source / "config.json").is_file():
+        raise PreparationFailed(f"{source} has no config.json: it is not a transformers model.")
+    digest = content_hash({path for pattern in INPUTS for path in source.glob(pattern)})
+    target = data / f"{name.replace('/', '--')}-{precision}-{digest}-{LAYOUT}.onnx"
+    if not (target / MANIFEST).is_file():
+        _publish(source, target, precision, digest)
+    return target
+
+
+def _publish(source: Path, target: Path, precision: str, digest: str) -> None:
+    """Make the folder beside its place and rename it when it is whole."""
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        part.mkdir(parents=True)
+        _make(source, part, precision, digest)
+        if not (target / MANIFEST).is_file():
+            part.replace(target)
+    except OSError as error:
+        raise PreparationFailed(f"Cannot write {target}: {error.strerror or error}.") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _make(source: Path, part: Path, precision: str, digest: str) -> None:
+    built = part / "built"
+    kind, provider = BUILDS[precision]
+    builder = [sys.executable, "-m", "onnxruntime_genai.models.builder", "-i", str(source), "-o", str(built)]
+    # One matrix a module, as adapters know them; the default packs queries, keys and values into one.
+    options = ["-p", kind, "-e", provider, "-c", str(part / "cache"), "--extra_options", "fuse_qkv=false"]
+    _run([*builder, *options])
+    finish = [sys.executable, "-m", "llm_server.convert.onnx_build", str(built), str(source), str(part)]
+    _run([*finish, precision, digest])
+    shutil.rmtree(built)
+    shutil.rmtree(part / "cache", ignore_errors=True)
+
+
+def _run(command: list[str]) -> None:
+    """A process of its own, which looks for nothing on the hub."""
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    if done.returncode:
+        lines = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+        raise PreparationFailed(f"The conversion failed ({done.returncode}): {' '.join(lines[-2:])[-600:]}")
