@@ -4,15 +4,28 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from fastapi import FastAPI
 
-from llm_server.api import chat, completions, embeddings, errors, fim, models, operations, rerank
-from llm_server.api.auth import Keys
+from llm_server.adapters.watch import watch
+from llm_server.api import (
+    adapters,
+    adapters_compat,
+    chat,
+    completions,
+    embeddings,
+    errors,
+    fim,
+    models,
+    operations,
+    rerank,
+)
 from llm_server.api.middleware import BodyLimit, RequestId
 from llm_server.api.quota import Quota
 from llm_server.api.responses import endpoints as responses
-from llm_server.catalog import Catalog
+from llm_server.catalog import Catalog, ChatModel
+from llm_server.keys import Keys
 from llm_server.load import load_catalog
 from llm_server.metrics import Metrics
 from llm_server.response_store import ResponseStore
@@ -30,6 +43,16 @@ class Status:
 
     def __call__(self) -> str:
         return self.now
+
+
+async def follow(
+    folder: Path | None, loading: "asyncio.Future[None]", catalog: Catalog, stop: asyncio.Event
+) -> None:
+    """Watch the folder of adapters, once the model is there."""
+    await asyncio.wait([loading])
+    managers = [e.adapters for e in catalog.all() if isinstance(e, ChatModel) and e.adapters is not None]
+    if folder is not None and managers:
+        await watch(folder, managers[0], stop)
 
 
 def create_app(
@@ -56,10 +79,12 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        loading = asyncio.ensure_future(load())
+        loading, stop = asyncio.ensure_future(load()), asyncio.Event()
+        watching = asyncio.ensure_future(follow(settings.adapters, loading, catalog, stop))
         yield
         status.now = "draining"
-        await loading
+        stop.set()
+        await asyncio.gather(loading, watching)
         await asyncio.to_thread(catalog.close)
         store.close()
 
@@ -70,6 +95,17 @@ def create_app(
     app.add_middleware(BodyLimit, megabytes=settings.max_body_mb)
     app.add_middleware(RequestId, metrics=metrics)
     errors.install(app)
-    for room in (chat, completions, fim, embeddings, rerank, responses, models, operations):
+    for room in (
+        chat,
+        completions,
+        fim,
+        embeddings,
+        rerank,
+        responses,
+        adapters,
+        adapters_compat,
+        models,
+        operations,
+    ):
         app.include_router(room.router)
     return app

@@ -1,11 +1,15 @@
 """The models that this server has, by id."""
 
+import hashlib
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
+from llm_server.adapters.manager import AdapterManager
+from llm_server.adapters.selection import Selection, Wanted, wanted_by_name
 from llm_server.chat_template import ChatTemplate
 from llm_server.embedder import Embedder
+from llm_server.engine.blend import BASE, Blend
 from llm_server.engine.engine import Engine
 from llm_server.engine.sequence import CacheKey
 from llm_server.errors import BadRequest, ModelLoading, ModelNotFound
@@ -27,12 +31,48 @@ class ChatModel:
     aliases: tuple[str, ...] = ()
     free_literals: bool = True
     """Whether it is trusted to write strings into SQL that the user did not say."""
+    adapters: AdapterManager | None = None
+    selection: Selection | None = None
+    """The adapters of a request; None is the base alone."""
     created: int = field(default_factory=lambda: int(time.time()))
 
     @property
-    def key(self) -> CacheKey:
-        """What cached prefixes of this model are filed under."""
-        return CacheKey(self.engine.backend.digest)
+    def served(self) -> str:
+        """The exact version that answers: `base`, or `base:adapter@sha256:1a2b3c4d5e6f`."""
+        return f"{self.id}:{self.selection.label}" if self.selection else self.id
+
+    @property
+    def fingerprint(self) -> str:
+        """OpenAI's `system_fingerprint`: weights and adapters."""
+        parts = self.selection.parts if self.selection else ()
+        text = self.engine.backend.digest + repr([(v.id, scale) for v, scale in parts]).encode()
+        return "fp_" + hashlib.blake2b(text, digest_size=6).hexdigest()
+
+    def choose(self, wanted: Sequence[Wanted]) -> "ChatModel":
+        """This model with these adapters instead; itself where none is named. NotFound, BadRequest."""
+        if not wanted:
+            return self
+        if self.adapters is None:
+            raise BadRequest(f"The model `{self.id}` takes no adapters.", param="adapters")
+        return replace(self, selection=Selection(self.adapters, wanted))
+
+    def ensure(self) -> None:
+        """See to it that the chosen adapters are in the memory. Waits; call it in a thread."""
+        if self.selection:
+            self.selection.ensure()
+
+    def lend(self) -> tuple[CacheKey, Blend, Callable[[], None]]:
+        """For one sequence: what its prefixes are filed under, its adapters, and how to give them back."""
+        if not self.selection:
+            return CacheKey(self.engine.backend.digest), BASE, lambda: None
+        blend = self.selection.lend()
+        return CacheKey(self.engine.backend.digest, blend.digest), blend, self.selection.release
+
+    def adapter_cards(self) -> list[dict[str, object]]:
+        """Entries of /v1/models for the adapters that can be served."""
+        names = self.adapters.store.names() if self.adapters else []
+        own = self.card()
+        return [own | {"id": f"{self.id}:{name}", "parent": self.id, "root": self.id} for name in names]
 
     def card(self) -> dict[str, object]:
         """Its entry in /v1/models."""
@@ -92,10 +132,31 @@ class Catalog:
         """ModelNotFound, or ModelLoading while nothing is there yet."""
         if not self.ready:
             raise ModelLoading("The model is loading.")
-        entry = self._entries.get(name.lower())
+        entry = self._entries.get(name.lower()) or self._adapted(name)
         if entry is None:
-            raise ModelNotFound(name, [entry.id for entry in self.all()])
+            raise ModelNotFound(name, self.names())
         return entry
+
+    def names(self) -> list[str]:
+        """What `model` may be, aliases left out."""
+        adapted = [
+            str(card["id"]) for e in self.all() if isinstance(e, ChatModel) for card in e.adapter_cards()
+        ]
+        return [entry.id for entry in self.all()] + adapted
+
+    def _adapted(self, name: str) -> ChatModel | None:
+        """`base:adapter`, `base:adapter@version`, or an adapter's name alone where one base has it."""
+        base, _, adapter = name.partition(":")
+        entry = self._entries.get(base.lower())
+        if isinstance(entry, ChatModel) and adapter:
+            return entry.choose([wanted_by_name(adapter)])
+        wanted = wanted_by_name(name)
+        having = [
+            e
+            for e in self.all()
+            if isinstance(e, ChatModel) and e.adapters and wanted.name in e.adapters.store.names()
+        ]
+        return having[0].choose([wanted]) if len(having) == 1 else None
 
     def chat(self, name: str) -> ChatModel:
         """A model that writes; BadRequest for one that does not."""
@@ -119,6 +180,8 @@ class Catalog:
         """Stop every engine and embedder."""
         for entry in self.all():
             if isinstance(entry, ChatModel):
+                if entry.adapters is not None:
+                    entry.adapters.close()
                 entry.engine.close()
             else:
                 entry.embedder.close()

@@ -1,7 +1,10 @@
 """Fills a catalog from settings: prepares, loads, starts."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
+from llm_server.adapters.manager import AdapterManager
 from llm_server.backends.echo import EchoBackend
 from llm_server.catalog import Catalog, ChatModel, EmbeddingModelEntry
 from llm_server.chat_template import ChatTemplate
@@ -34,8 +37,19 @@ def _add_echo(settings: Settings, catalog: Catalog, observer: Observer) -> None:
         catalog.add(EmbeddingModelEntry(MINILM_ID, Embedder(EchoEmbedding())))
 
 
+def load_named(adapters: AdapterManager, lora: str, progress: Progress) -> None:
+    """The adapters of a setting: `name=path, path`. AdapterRefused ends the start: it was asked for."""
+    for entry in (part.strip() for part in lora.split(",") if part.strip()):
+        name, found, place = entry.rpartition("=")
+        path = Path(place).expanduser()
+        progress(f"Loading the adapter {path}")
+        _, future = adapters.load(name if found else path.stem, path, None, activate=True)
+        future.result()
+
+
 def _add_llama(settings: Settings, catalog: Catalog, observer: Observer, progress: Progress) -> None:
     # Imported here: the echo backend runs without llama.cpp.
+    from llm_server.adapters.llama_form import LlamaForm
     from llm_server.backends.llama_cpp import LlamaBackend, LlamaOptions
     from llm_server.backends.llama_embedder import LlamaEmbedding
 
@@ -49,13 +63,20 @@ def _add_llama(settings: Settings, catalog: Catalog, observer: Observer, progres
     )
     progress(f"Loading {prepared.path.name}")
     aliases = (STARTER,) if prepared.id == STARTER_ID else ()
-    catalog.add(chat_model(prepared.id, LlamaBackend(prepared.path, options), settings, observer, aliases))
+    backend = LlamaBackend(prepared.path, options)
+    model = chat_model(prepared.id, backend, settings, observer, aliases)
+    budget = None if settings.adapter_mb is None else settings.adapter_mb << 20
+    folder = settings.data / "adapters" / prepared.id.replace("/", "--")
+    form = LlamaForm(backend, prepared.path, prepared.folder)
+    adapters = AdapterManager(model.engine, form, folder, budget)
+    catalog.add(replace(model, adapters=adapters))
+    load_named(adapters, settings.lora, progress)
     if settings.embeddings:
         embedder = prepare_embedder(settings.data, progress)
         tokenizer = embedder.tokenizer or embedder.path
-        model = LlamaEmbedding(embedder.path, tokenizer, threads=settings.threads)
+        vectors = LlamaEmbedding(embedder.path, tokenizer, threads=settings.threads)
         catalog.add(
-            EmbeddingModelEntry(embedder.id, Embedder(model), ("sentence-transformers/" + embedder.id,))
+            EmbeddingModelEntry(embedder.id, Embedder(vectors), ("sentence-transformers/" + embedder.id,))
         )
 
 

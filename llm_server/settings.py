@@ -58,6 +58,12 @@ class Settings(BaseSettings):
     """Threads that compute; by default one a core."""
     temperature: float | None = Field(default=None, ge=0)
     """Where a request names none; by default 0 for the starter and 0.7 for other models."""
+    lora: str = ""
+    """Adapters to load at start: `name=path` or paths, separated by commas. LORA_PATHS says the same."""
+    adapters: Path | None = None
+    """Folder that is watched for adapters: PEFT folders and .gguf files, named after themselves."""
+    adapter_mb: int | None = Field(default=None, ge=1)
+    """Megabytes of adapters in the memory; the least recently used go first. By default all stay."""
     embeddings: bool = True
     """Serve the embedded embedding model."""
     api_key: str | None = None
@@ -115,4 +121,6 @@ def load_settings(**overrides: object) -> Settings:
             f"Unknown settings: {', '.join(unknown)}. `python -m llm_server serve --help` lists them."
         )
     given = {key: value for key, value in overrides.items() if value is not None}
+    if os.environ.get("LORA_PATHS"):
+        given.setdefault("lora", os.environ["LORA_PATHS"])
     return Settings(**given)  # type: ignore[arg-type]  # pydantic checks them

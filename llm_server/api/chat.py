@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import JSONResponse, Response
 
+from llm_server.api.access import find_chat, permit
 from llm_server.api.auth import INFERENCE, require
 from llm_server.api.payloads import Answer, Head, Payload, usage_of
 from llm_server.api.prepare import Job, chat_job
@@ -22,8 +23,8 @@ router = APIRouter(dependencies=[Depends(require(INFERENCE))])
 @router.post("/v1/chat/completions")
 async def chat(request: Request, body: ChatRequest) -> Response:
     """An assistant message for a conversation, whole or as a stream of chunks."""
-    model = request.app.state.catalog.chat(body.model)
-    job = await asyncio.to_thread(chat_job, model, body)
+    job = await asyncio.to_thread(chat_job, find_chat(request, body.model), body)
+    permit(request, job.model)
     count = body.n or 1
     if not body.stream:
         return await unless_gone(request, _whole(job, count, bool(body.logprobs)))
@@ -46,14 +47,14 @@ async def _whole(job: Job, count: int, logprobs: bool) -> Response:
                     answers[index].finish(reason, usage)
                 case Failed(error):
                     raise error
-    head = Head("chatcmpl", job.model.id, "chat.completion")
+    head = Head("chatcmpl", job.model.served, "chat.completion", job.model.fingerprint)
     usages = [answer.usage for answer in answers if answer.usage]
     return JSONResponse(head.payload([a.choice(logprobs) for a in answers], usage_of(usages)))
 
 
 async def _chunks(job: Job, count: int, include_usage: bool) -> AsyncGenerator[Payload, None]:
     answers, readers = _answers(job, count)
-    head = Head("chatcmpl", job.model.id, "chat.completion.chunk")
+    head = Head("chatcmpl", job.model.served, "chat.completion.chunk", job.model.fingerprint)
     more: dict[str, Any] = {"usage": None} if include_usage else {}
     async with Stream(job.model.engine, count, job.sequence) as stream:
         for answer in answers:

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import JSONResponse, Response
 
+from llm_server.api.access import find_chat, permit
 from llm_server.api.auth import INFERENCE, require
 from llm_server.api.payloads import Head, Payload, usage_of
 from llm_server.api.prepare import Job, max_tokens, sampling
@@ -28,8 +29,9 @@ MAX_PROMPTS = 32
 @router.post("/v1/completions")
 async def complete(request: Request, body: CompletionRequest) -> Response:
     """Choices of every prompt in turn, n each."""
-    model = request.app.state.catalog.chat(body.model)
+    model = find_chat(request, body.model)
     jobs = await asyncio.to_thread(_jobs, model, body)
+    permit(request, jobs[0].model)
     if not body.stream:
         return await unless_gone(request, _whole(model, jobs, body))
     return SseResponse(_chunks(model, jobs, body))
@@ -37,6 +39,8 @@ async def complete(request: Request, body: CompletionRequest) -> Response:
 
 def _jobs(model: ChatModel, body: CompletionRequest) -> list[Job]:
     jobs = []
+    model = model.choose(body.wanted)
+    model.ensure()
     for prompt in _prompts(body.prompt):
         vocabulary = model.engine.backend.vocabulary
         tokens = _tokens(vocabulary, prompt, body.suffix)
@@ -89,14 +93,14 @@ async def _whole(model: ChatModel, jobs: list[Job], body: CompletionRequest) -> 
             scores[index].extend(event.scores)
         else:
             ends[index] = event
-    head = Head("cmpl", model.id, "text_completion")
+    head = Head("cmpl", jobs[0].model.served, "text_completion", jobs[0].model.fingerprint)
     choices = [_choice(i, texts[i], scores[i], ends[i].reason, body) for i in range(len(texts))]
     return JSONResponse(head.payload(choices, _usage([end.usage for end in ends], n)))
 
 
 async def _chunks(model: ChatModel, jobs: list[Job], body: CompletionRequest) -> AsyncIterator[Payload]:
     n = body.n or 1
-    head = Head("cmpl", model.id, "text_completion")
+    head = Head("cmpl", jobs[0].model.served, "text_completion", jobs[0].model.fingerprint)
     usages: list[Usage] = []
     for i in range(len(jobs) * n if body.echo else 0):
         yield head.payload([_choice(i, _echoed(model, jobs[i // n], body), [], None, body)])

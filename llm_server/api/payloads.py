@@ -53,6 +53,7 @@ class Head:
     """Prefix of the id: chatcmpl or cmpl."""
     model: str
     object: str
+    fingerprint: str = ""
     id: str = ""
     created: int = field(default_factory=lambda: int(time.time()))
 
@@ -66,6 +67,7 @@ class Head:
             "object": self.object,
             "created": self.created,
             "model": self.model,
+            "system_fingerprint": self.fingerprint,
             "choices": choices,
             **more,
         }

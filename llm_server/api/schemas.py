@@ -1,8 +1,11 @@
 """What clients send. Fields that are not listed are accepted and ignored, as OpenAI does."""
 
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from llm_server.adapters.selection import Wanted, wanted_by_name
 
 
 class Body(BaseModel):
@@ -22,6 +25,21 @@ class StreamOptions(Body):
 
     include_usage: bool = False
     """A last chunk with `usage` and no choices."""
+
+
+class AdapterChoice(Body):
+    """An adapter of a request: Loopyard's `adapters: [{name, scale}]`."""
+
+    name: str
+    """Name, or name@version, name@alias."""
+    scale: float | None = None
+
+
+class NumberedAdapter(Body):
+    """llama-server's `lora: [{id, scale}]`; the id is the adapter's place in GET /lora-adapters."""
+
+    id: int = Field(ge=0)
+    scale: float = 1.0
 
 
 class Generation(Body):
@@ -46,6 +64,16 @@ class Generation(Body):
     n: int | None = Field(default=None, ge=1, le=16)
     stream: bool | None = None
     stream_options: StreamOptions | None = None
+    adapters: list[AdapterChoice] | None = None
+    """Extension: adapters added together. They count more than one that `model` names."""
+    lora: list[NumberedAdapter] | None = None
+    """Extension: the same in llama-server's words."""
+
+    @property
+    def wanted(self) -> list[Wanted]:
+        """The adapters that the fields name."""
+        named = [replace(wanted_by_name(one.name), scale=one.scale) for one in self.adapters or ()]
+        return named + [Wanted("", scale=one.scale, place=one.id) for one in self.lora or ()]
 
     @property
     def stops(self) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from types import TracebackType
 
 from llm_server.engine.engine import Engine
 from llm_server.engine.sequence import Delta, Event, Sequence
+from llm_server.errors import LlmServerError
 
 MakeSequence = Callable[[int, Callable[[Event], None]], Sequence]
 """Index of a choice and its sink to a sequence."""
@@ -22,7 +23,12 @@ class Stream:
         self.sequences = [make(i, self._sink(i)) for i in range(count)]
 
     async def __aenter__(self) -> "Stream":
-        self._engine.submit(self.sequences)
+        try:
+            self._engine.submit(self.sequences)
+        except LlmServerError:
+            for sequence in self.sequences:
+                sequence.release()
+            raise
         return self
 
     async def __aexit__(

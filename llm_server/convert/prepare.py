@@ -36,6 +36,8 @@ class Prepared:
     path: Path
     tokenizer: Path | None = None
     """tokenizer.json, where the model's own is used."""
+    folder: Path | None = None
+    """The transformers folder that it was made from."""
 
 
 def prepare_chat(model: str, data: Path, quantisation: str, progress: Progress = log.info) -> Prepared:
@@ -77,7 +79,7 @@ def _from_folder(folder: Path, name: str, data: Path, kind: str, progress: Progr
     if not target.is_file():
         progress(f"Converting {name} to {target.name}")
         publish(target, lambda part: convert_folder(folder, part, kind, pre_tokenizer=pre))
-    return Prepared(name, target)
+    return Prepared(name, target, folder=folder)
 
 
 def _splits_like_qwen2(folder: Path) -> bool:

@@ -15,6 +15,7 @@ from functools import partial
 import numpy as np
 
 from llm_server.engine.backend import Backend, Chunk
+from llm_server.engine.blend import Resident
 from llm_server.engine.grammar import Directive
 from llm_server.engine.prefix_cache import PrefixCache
 from llm_server.engine.scheduler import Plan, Scheduler, Work
@@ -92,6 +93,16 @@ class Engine:
         """Take a sequence out before the next step; nothing happens when it is through."""
         sequence.cancelled = True
         self._inbox.put(lambda: self._end(sequence, "cancelled"))
+
+    def cancel_using(self, resident: Resident, error: LlmServerError) -> None:
+        """End every sequence that an adapter computes, with an error that its client sees."""
+
+        def end() -> None:
+            for sequence in (*self.scheduler.running, *self.scheduler.waiting):
+                if any(part is resident for part, _ in sequence.blend.parts):
+                    self._fail(sequence, error)
+
+        self.between_steps(end)
 
     def between_steps(self, action: Callable[[], None]) -> None:
         """Run something in the engine's thread before the next step; at once where no thread is running."""

@@ -3,10 +3,12 @@
 import queue
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import cast
 
+from llm_server.adapters.selection import Selection
 from llm_server.engine.backend import Backend
+from llm_server.engine.blend import BASE
 from llm_server.engine.engine import Engine, Limits
 from llm_server.engine.grammar import Guide
 from llm_server.engine.sampling import SamplingParams
@@ -78,13 +80,25 @@ def start(
     max_tokens: int = 16,
     guide: Guide | None = None,
     stops: tuple[str, ...] = (),
+    selection: Selection | None = None,
+    logprobs: int | None = None,
 ) -> Run:
-    """Submit one sequence."""
+    """Submit one sequence, with adapters where a selection is given."""
     vocabulary = engine.backend.vocabulary
     tokens = vocabulary.tokenize(prompt, special=True) if isinstance(prompt, str) else list(prompt)
     events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-    key = CacheKey(engine.backend.digest)
-    sequence = EngineSequence(tokens, params, key, events.put, max_tokens, guide=guide, stops=stops)
+    blend = selection.lend() if selection else BASE
+    sequence = EngineSequence(
+        tokens,
+        params if logprobs is None else replace(params, logprobs=logprobs),
+        CacheKey(engine.backend.digest, blend.digest),
+        events.put,
+        max_tokens,
+        guide=guide,
+        stops=stops,
+        blend=blend,
+        release=selection.release if selection else lambda: None,
+    )
     engine.submit([sequence])
     return Run(sequence, events)
 

@@ -1,0 +1,64 @@
+"""The warm converter: `python converter_process.py SCRIPTS`, a JSON job a line in, a JSON answer a line out.
+
+A program of its own because the scripts bring their own `gguf` package. The parent imports what every
+conversion needs and stays single-threaded; a fork does the work.
+"""
+
+import importlib
+import io
+import json
+import os
+import runpy
+import sys
+import tempfile
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+SCRIPT = "convert_lora_to_gguf.py"
+
+
+def main() -> None:
+    """Import, then serve until the input ends."""
+    folder = sys.argv[1]
+    sys.path[:0] = [folder, f"{folder}/gguf-py"]
+    sys.path = [entry for entry in sys.path if entry != str(Path(__file__).resolve().parent)]
+    for name in ("torch", "transformers", "safetensors.torch", "conversion.base", "gguf"):
+        importlib.import_module(name)
+    for line in sys.stdin:
+        sys.stdout.write(json.dumps(run(f"{folder}/{SCRIPT}", json.loads(line))) + "\n")
+        sys.stdout.flush()
+
+
+def run(script: str, job: dict[str, Any]) -> dict[str, Any]:
+    """One conversion in a fork: its exit status and the end of what it said."""
+    with tempfile.TemporaryFile() as said:
+        child = os.fork()
+        if not child:
+            os._exit(work(script, job, said))
+        _, status = os.waitpid(child, 0)
+        said.seek(0)
+        text = said.read()[-2000:].decode(errors="replace")
+    return {"status": os.waitstatus_to_exitcode(status), "said": " ".join(text.split())}
+
+
+def work(script: str, job: dict[str, Any], said: Any) -> int:
+    """The child: run the script with its output kept."""
+    text = io.StringIO()
+    sys.argv = [script, "--base", job["base"], "--outtype", "f16", "--outfile", job["target"], job["adapter"]]
+    code = 0
+    try:
+        with redirect_stdout(text), redirect_stderr(text):
+            runpy.run_path(script, run_name="__main__")
+    except SystemExit as end:
+        code = int(end.code or 0) if isinstance(end.code, int | None) else 1
+    except BaseException as error:
+        text.write(f"{type(error).__name__}: {error}")
+        code = 1
+    said.write(text.getvalue().encode())
+    said.flush()
+    return code
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,195 @@
+"""Loading, promoting and unloading, while the engine streams.
+
+A load has two phases. Off the engine's thread: read, hash, check, convert, load into the memory, try. Then
+one step under the store's lock: publish. A failed load was never visible. Unloading is the same backwards:
+nobody new gets the version, those that run go on, and when the last one is through (or the deadline has
+passed and they have been cancelled) the engine's thread frees it between two steps.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from llm_server.adapters.events import Events
+from llm_server.adapters.form import Form
+from llm_server.adapters.source import read_source
+from llm_server.adapters.store import AdapterStore
+from llm_server.adapters.versions import STABLE, State, Version
+from llm_server.convert.files import publish
+from llm_server.engine.blend import BASE, Blend, Resident, blend
+from llm_server.engine.engine import Engine
+from llm_server.errors import AdapterRefused, Conflict, LlmServerError, Unavailable
+
+log = logging.getLogger(__name__)
+Part = tuple[Version, float]
+"""A version and its scale."""
+DRAIN_SECONDS = 30.0
+
+
+class AdapterManager:
+    """The adapters of one model."""
+
+    def __init__(self, engine: Engine, form: Form, folder: Path, budget: int | None = None) -> None:
+        """`folder` keeps the adapters in the engine's format; `budget`: bytes in the memory, None for all."""
+        self._engine, self._form, self._folder, self._budget = engine, form, folder, budget
+        folder.mkdir(parents=True, exist_ok=True)
+        self.events = Events()
+        self.store = AdapterStore(folder / "adapters.json", self.events.tell)
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="adapters")
+        self._leaving: list[threading.Thread] = []
+
+    # Loading
+
+    def load(
+        self, name: str, path: Path, sha256: str | None = None, activate: bool = False
+    ) -> "tuple[Version, Future[Version]]":
+        """Begin to load; the future ends when the version is ready, or with AdapterRefused.
+
+        The hash is read before this returns, so it takes a moment: call it in a thread. `activate` makes it
+        `stable` as soon as it is ready; the first version of a name always is.
+        """
+        source = read_source(path, sha256)
+        version, fresh = self.store.begin(name, source)
+        if not fresh:
+            return version, self._worker.submit(self._known, version, activate)
+
+        def work() -> Version:
+            try:
+                self._load(version, source_path=path)
+            except LlmServerError as error:
+                self.store.fail(version, error.body()["error"])
+                raise
+            except Exception as error:
+                log.exception("an adapter could not be loaded", extra={"adapter": name})
+                refused = AdapterRefused(f"The adapter could not be loaded: {error}", code="load_failed")
+                self.store.fail(version, refused.body()["error"])
+                raise refused from error
+            return self._activated(version, activate)
+
+        return version, self._worker.submit(work)
+
+    def _known(self, version: Version, activate: bool) -> Version:
+        """The same content again: it is loaded already, by an earlier task of the same worker."""
+        if version.state not in (State.READY, State.EVICTED):
+            raise AdapterRefused("The same adapter has just been refused.", code="adapter_refused")
+        return self._activated(version, activate)
+
+    def _activated(self, version: Version, activate: bool) -> Version:
+        if activate:
+            self.store.promote(version.name, version.id, STABLE, None)
+        return version
+
+    def _load(self, version: Version, source_path: Path) -> None:
+        file = self._folder / f"{version.id.removeprefix('sha256:')}{self._form.suffix}"
+        source = read_source(source_path)
+        if source.digest != version.id:
+            raise AdapterRefused(f"{source_path} changed while it was read.", code="checksum_mismatch")
+        facts = []
+        publish(file, lambda part: facts.append(self._form.make(source, part)))
+        self._make_room(file.stat().st_size)
+        resident = self._form.load(file)
+        try:
+            effect = self._form.probe(resident)
+        except BaseException:
+            self._free(resident)
+            file.unlink(missing_ok=True)
+            raise
+        self.store.publish(version, file, facts[0], effect, resident)
+
+    def ensure(self, versions: Sequence[Version]) -> None:
+        """Load what was evicted, or is on disk from an earlier run. Waits; call it in a thread."""
+        for version in versions:
+            if version.state is State.EVICTED:
+                self._worker.submit(self._reload, version).result()
+
+    def _reload(self, version: Version) -> None:
+        if version.state is not State.EVICTED or version.file is None:
+            return
+        self._make_room(version.file.stat().st_size)
+        self.store.publish(version, version.file, None, None, self._form.load(version.file))
+
+    def _make_room(self, size: int) -> None:
+        """Evict the least recently used that nobody uses and nobody pinned."""
+        if self._budget is None:
+            return
+        adapters = self.store.adapters()
+        held = [(v, a.pinned) for a in adapters for v in a.versions.values() if v.resident is not None]
+        used = sum(v.resident.bytes for v, _ in held if v.resident is not None)
+        for version, pinned in sorted(held, key=lambda pair: pair[0].last_used):
+            if used + size <= self._budget:
+                return
+            resident = None if pinned else self.store.evict(version)
+            if resident is not None:
+                used -= resident.bytes
+                self._free(resident)
+        if used + size > self._budget:
+            raise Unavailable(
+                f"The adapters that are in use take {used:,} of {self._budget:,} bytes: {size:,} more do not "
+                "fit. Set LLM_ADAPTER_MB higher, or unload some.",
+                code="adapter_memory_full",
+            )
+
+    def _free(self, resident: Resident) -> None:
+        self._engine.between_steps(lambda: self._engine.backend.free_adapter(resident))
+
+    # Use
+
+    def lend(self, parts: Sequence[Part]) -> Blend | None:
+        """Count one use of each version and blend them; None where one has just left the memory."""
+        versions = [version for version, _ in parts]
+        residents = self.store.hold(versions)
+        if residents is None:
+            return None
+        return blend(zip(residents, (scale for _, scale in parts), strict=True)) if parts else BASE
+
+    # Leaving
+
+    def unload(
+        self, name: str, ref: str = "", drain_seconds: float = DRAIN_SECONDS, force: bool = False
+    ) -> list[Version]:
+        """Nobody new gets it; it is freed when the last sequence is through. Returns what is leaving.
+
+        After the deadline a forced unload cancels what still runs, another one waits on.
+        """
+        leaving = self.store.retire(name, ref)
+        for version in leaving:
+            thread = threading.Thread(
+                target=self._drain,
+                args=(version, drain_seconds, force),
+                name=f"drain-{version.short}",
+                daemon=True,
+            )
+            self._leaving.append(thread)
+            thread.start()
+        self._leaving = [thread for thread in self._leaving if thread.is_alive()]
+        return leaving
+
+    def _drain(self, version: Version, seconds: float, force: bool) -> None:
+        began = time.monotonic()
+        if not self.store.wait_unused(version, seconds):
+            log.warning("an adapter is still in use", extra={"adapter": version.name, "force": force})
+            if force and version.resident is not None:
+                self._engine.cancel_using(
+                    version.resident,
+                    Conflict(f"The adapter {version.name} was unloaded.", code="adapter_unloaded"),
+                )
+            self.store.wait_unused(version, 1e9)
+        resident = self.store.forget(version)
+        if resident is not None:
+            self._free(resident)
+        if version.file is not None and not self.store.uses_file(version.file):
+            version.file.unlink(missing_ok=True)
+        log.info("unloaded", extra={"adapter": version.name, "seconds": round(time.monotonic() - began, 3)})
+
+    def cards(self, base: str) -> list[dict[str, Any]]:
+        """Every adapter, for the API."""
+        return [adapter.card(base) for adapter in self.store.adapters()]
+
+    def close(self) -> None:
+        """Take nothing new; what is loaded goes with the model."""
+        self._worker.shutdown(wait=True, cancel_futures=True)
+        self._form.close()

@@ -1,0 +1,270 @@
+"""Names to versions, counted use, and a file that survives a restart. Everything under one lock."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from llm_server.adapters.check_peft import Facts
+from llm_server.adapters.probe import Effect
+from llm_server.adapters.source import Source
+from llm_server.adapters.versions import ALIASES, PREVIOUS, STABLE, Adapter, State, Version
+from llm_server.convert.files import publish
+from llm_server.engine.blend import Resident
+from llm_server.errors import BadRequest, Conflict, NotFound
+
+FORMAT = 1
+Publish = Callable[[str, Version], None]
+"""Told of every change: its kind and the version."""
+
+
+class AdapterStore:
+    """The adapters of one base model."""
+
+    def __init__(self, file: Path, tell: Publish) -> None:
+        self._file, self._tell = file, tell
+        self._adapters: dict[str, Adapter] = {}
+        self._changed = threading.Condition(threading.RLock())
+        self._read()
+
+    # Looking up
+
+    def names(self) -> list[str]:
+        """Adapters with a version that can be served."""
+        with self._changed:
+            return [a.name for a in self._adapters.values() if self._served(a)]
+
+    def adapters(self) -> list[Adapter]:
+        """All, as they are now."""
+        with self._changed:
+            return list(self._adapters.values())
+
+    def adapter(self, name: str) -> Adapter:
+        """NotFound."""
+        with self._changed:
+            found = self._adapters.get(name)
+            if found is None:
+                known = ", ".join(self._adapters) or "none"
+                raise NotFound(f"There is no adapter `{name}`. Loaded: {known}.", code="adapter_not_found")
+            return found
+
+    def find(self, name: str, ref: str = "") -> Version:
+        """The version that a name means now: an alias, `sha256:` with some digits, or none for `stable`.
+
+        NotFound where there is none that can be served.
+        """
+        with self._changed:
+            adapter = self.adapter(name)
+            version = self._find(adapter, ref or STABLE)
+            if version.state not in (State.READY, State.EVICTED):
+                raise NotFound(
+                    f"`{name}@{ref or STABLE}` is {version.state}, it cannot be used now.",
+                    code="adapter_not_ready",
+                )
+            return version
+
+    def _find(self, adapter: Adapter, ref: str) -> Version:
+        if ref in adapter.aliases:
+            return adapter.versions[adapter.aliases[ref]]
+        digits = ref.removeprefix("sha256:")
+        found = [v for v in adapter.versions.values() if v.id.removeprefix("sha256:").startswith(digits)]
+        if len(digits) >= 4 and len(found) == 1:
+            return found[0]
+        what = (
+            "fits more than one version" if len(found) > 1 and len(digits) >= 4 else "is no version or alias"
+        )
+        raise NotFound(f"`{ref}` {what} of the adapter `{adapter.name}`.", code="adapter_not_found")
+
+    # Use
+
+    def hold(self, versions: Sequence[Version], count: int = 1) -> list[Resident] | None:
+        """Count uses of versions in one step; None where one of them has left the memory meanwhile."""
+        with self._changed:
+            residents = [version.resident for version in versions if version.resident is not None]
+            if len(residents) < len(versions):
+                return None
+            for version in versions:
+                version.inflight += count
+                version.hits += count
+                version.last_used = time.time()
+            return residents
+
+    def release(self, versions: Sequence[Version]) -> None:
+        """One use less."""
+        with self._changed:
+            for version in versions:
+                version.inflight -= 1
+            self._changed.notify_all()
+
+    def wait_unused(self, version: Version, seconds: float) -> bool:
+        """Until no sequence uses a version, at most so long; whether it came to that."""
+        with self._changed:
+            return self._changed.wait_for(lambda: version.inflight == 0, seconds)
+
+    # Life
+
+    def begin(self, name: str, source: Source) -> tuple[Version, bool]:
+        """A version that is about to be loaded, and whether it is new: the same content is loaded once."""
+        with self._changed:
+            adapter = self._adapters.setdefault(name, Adapter(name))
+            known = adapter.versions.get(source.digest)
+            if known is not None and known.state in (State.LOADING, State.READY, State.EVICTED):
+                return known, False
+            version = Version(source.digest, name, str(source.path), source.kind, time.time())
+            adapter.versions[version.id] = version
+            self._tell("loading", version)
+            return version, True
+
+    def publish(
+        self, version: Version, file: Path, facts: Facts | None, effect: Effect | None, resident: Resident
+    ) -> None:
+        """A version is ready; the first one of a name becomes `stable`."""
+        with self._changed:
+            version.file, version.resident, version.state = file, resident, State.READY
+            version.facts, version.effect = facts or version.facts, effect or version.effect
+            version.last_used, version.error = time.time(), None
+            self._adapters[version.name].aliases.setdefault(STABLE, version.id)
+            self._write()
+            self._changed.notify_all()
+        self._tell("ready", version)
+
+    def fail(self, version: Version, error: dict[str, Any]) -> None:
+        """A version cannot be loaded; it stays listed with the reason, and nobody can choose it."""
+        with self._changed:
+            version.state, version.error = State.FAILED, error
+            self._changed.notify_all()
+        self._tell("failed", version)
+
+    def evict(self, version: Version) -> Resident | None:
+        """Take an unused version out of the memory; None where it is in use."""
+        with self._changed:
+            if version.inflight or version.state is not State.READY:
+                return None
+            resident, version.resident, version.state = version.resident, None, State.EVICTED
+        self._tell("evicted", version)
+        return resident
+
+    def promote(self, name: str, ref: str, alias: str, if_match: str | None) -> Version:
+        """Let an alias mean another version, in one step. Conflict where it is not what `if_match` says."""
+        if alias not in ALIASES:
+            raise BadRequest(f"`{alias}` is no alias; there are {', '.join(ALIASES)}.", param="alias")
+        with self._changed:
+            adapter = self.adapter(name)
+            version = self.find(name, ref)
+            current = adapter.aliases.get(alias)
+            if if_match is not None and not (current or "").startswith(if_match):
+                raise Conflict(
+                    f"`{alias}` of `{name}` is {current}, not {if_match}.", code="version_conflict"
+                )
+            if alias == STABLE and current and current != version.id:
+                adapter.aliases[PREVIOUS] = current
+            adapter.aliases[alias] = version.id
+            self._write()
+        self._tell("promoted", version)
+        return version
+
+    def rollback(self, name: str) -> Version:
+        """`stable` and `previous` change places. Conflict where there is no previous version."""
+        with self._changed:
+            adapter = self.adapter(name)
+            if PREVIOUS not in adapter.aliases:
+                raise Conflict(f"`{name}` has no previous version.", code="no_previous_version")
+            version = self.find(name, PREVIOUS)
+            adapter.aliases[STABLE], adapter.aliases[PREVIOUS] = version.id, adapter.aliases[STABLE]
+            self._write()
+        self._tell("rolled_back", version)
+        return version
+
+    def change(self, name: str, scale: float | None, pinned: bool | None) -> Adapter:
+        """Set the scale and the pin of a name."""
+        with self._changed:
+            adapter = self.adapter(name)
+            adapter.scale = adapter.scale if scale is None else scale
+            adapter.pinned = adapter.pinned if pinned is None else pinned
+            self._write()
+            return adapter
+
+    def retire(self, name: str, ref: str = "") -> list[Version]:
+        """Nobody new gets these versions (all of a name, or one); the ones that run go on."""
+        with self._changed:
+            adapter = self.adapter(name)
+            versions = [self._find(adapter, ref)] if ref else list(adapter.versions.values())
+            for version in versions:
+                version.state = State.DRAINING
+                adapter.aliases = {a: v for a, v in adapter.aliases.items() if v != version.id}
+            self._write()
+        for version in versions:
+            self._tell("draining", version)
+        return versions
+
+    def forget(self, version: Version) -> Resident | None:
+        """Drop a retired version; what it held in the memory is to be freed by the caller."""
+        with self._changed:
+            adapter = self._adapters.get(version.name)
+            if adapter is not None and adapter.versions.get(version.id) is version:
+                del adapter.versions[version.id]
+                if not adapter.versions:
+                    del self._adapters[version.name]
+            resident, version.resident = version.resident, None
+            self._write()
+        self._tell("unloaded", version)
+        return resident
+
+    def uses_file(self, file: Path) -> bool:
+        """Whether another name has the same content."""
+        with self._changed:
+            return any(v.file == file for a in self._adapters.values() for v in a.versions.values())
+
+    def _served(self, adapter: Adapter) -> bool:
+        stable = adapter.versions.get(adapter.aliases.get(STABLE, ""))
+        return stable is not None and stable.state in (State.READY, State.EVICTED)
+
+    # The file
+
+    def _write(self) -> None:
+        rows = {
+            adapter.name: {
+                "aliases": adapter.aliases,
+                "scale": adapter.scale,
+                "pinned": adapter.pinned,
+                "versions": [
+                    {
+                        "id": v.id,
+                        "source": v.source,
+                        "kind": v.kind,
+                        "created": v.created,
+                        "file": v.file.name,
+                    }
+                    for v in adapter.versions.values()
+                    if v.file is not None and v.state in (State.READY, State.EVICTED)
+                ],
+            }
+            for adapter in self._adapters.values()
+        }
+        text = json.dumps({"format": FORMAT, "adapters": rows}, indent=1)
+
+        def write(part: Path) -> None:
+            part.write_text(text)
+
+        publish(self._file, write)
+
+    def _read(self) -> None:
+        """Versions of an earlier run, on disk and not in the memory."""
+        if not self._file.is_file():
+            return
+        content = json.loads(self._file.read_text())
+        if content["format"] != FORMAT:
+            raise Conflict(f"{self._file} has format {content['format']}, this is {FORMAT}.")
+        for name, row in content["adapters"].items():
+            adapter = Adapter(name, {}, dict(row["aliases"]), row["scale"], row["pinned"])
+            for v in row["versions"]:
+                file = self._file.parent / v["file"]
+                if file.is_file():
+                    version = Version(v["id"], name, v["source"], v["kind"], v["created"], State.EVICTED)
+                    version.file = file
+                    adapter.versions[version.id] = version
+            adapter.aliases = {a: v for a, v in adapter.aliases.items() if v in adapter.versions}
+            if adapter.versions:
+                self._adapters[name] = adapter

@@ -1,0 +1,175 @@
+"""/v1/adapters: the life of LoRA adapters, for keys with scope admin; the list for every key."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, Depends, Request
+from pydantic import Field
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from llm_server.adapters.manager import DRAIN_SECONDS, AdapterManager
+from llm_server.adapters.versions import STABLE
+from llm_server.api.auth import ADMIN, INFERENCE, require
+from llm_server.api.schemas import Body
+from llm_server.catalog import Catalog, ChatModel
+from llm_server.errors import BadRequest, NotFound
+
+router = APIRouter()
+admin = [Depends(require(ADMIN))]
+reader = [Depends(require(INFERENCE))]
+
+
+class Place(Body):
+    """Where the adapter is."""
+
+    path: str
+    """A PEFT folder or a .gguf file on the server's disk."""
+
+
+class LoadRequest(Body):
+    """A new adapter, or a new version of one."""
+
+    name: str = Field(pattern=r"^[\w][\w.-]{0,63}$")
+    """Letters, digits, dots, dashes."""
+    source: Place | str
+    base: str | None = None
+    """Model that it is for; needed where the server has several."""
+    sha256: str | None = None
+    """Expected hash of the weight file, or of the whole adapter."""
+    scale: float | None = Field(default=None, ge=-4, le=4)
+    pin: bool | None = None
+    """Never evict it."""
+    activate: bool = False
+    """Make it `stable` as soon as it is ready; the first version of a name always is."""
+
+
+class PromoteRequest(Body):
+    """Let an alias mean another version."""
+
+    version: str
+    """`sha256:` with some digits, or an alias such as canary."""
+    alias: str = STABLE
+    if_match: str | None = None
+    """The version that the alias is expected to mean now; 409 where it is another."""
+
+
+class ChangeRequest(Body):
+    """What can be changed of a name."""
+
+    scale: float | None = Field(default=None, ge=-4, le=4)
+    pinned: bool | None = None
+
+
+@router.get("/v1/adapters", dependencies=reader)
+async def adapters(request: Request) -> dict[str, Any]:
+    """Every adapter with its versions, states and aliases."""
+    data = [
+        card
+        for model in chat_models(request)
+        if model.adapters is not None
+        for card in model.adapters.cards(model.id)
+    ]
+    return {"object": "list", "data": data}
+
+
+@router.post("/v1/adapters", dependencies=admin)
+async def load(request: Request, body: LoadRequest, wait: bool = False) -> Response:
+    """Load: 202 at once, or with `?wait=true` 201 when it is ready (422 with the reason where refused)."""
+    model, manager = adaptable(request, body.base)
+    path = Path(body.source if isinstance(body.source, str) else body.source.path)
+    version, future = await asyncio.to_thread(manager.load, body.name, path, body.sha256, body.activate)
+    if body.scale is not None or body.pin is not None:
+        manager.store.change(body.name, body.scale, body.pin)
+    if wait:
+        await asyncio.wrap_future(future)
+    answer = {"object": "adapter.version", "name": body.name, "base": model.id, **version.card()}
+    return JSONResponse(answer, 201 if wait else 202)
+
+
+@router.get("/v1/adapters/events", dependencies=reader)
+async def events(request: Request, base: str | None = None) -> Response:
+    """Server-sent events: loading, ready, failed, promoted, rolled_back, evicted, draining, unloaded."""
+    _, manager = adaptable(request, base)
+    given = request.headers.get("last-event-id", "0")
+    after = int(given) if given.isdigit() else 0
+
+    async def lines() -> AsyncIterator[str]:
+        async for event in manager.events.listen(after):
+            yield f"id: {event['id']}\nevent: {event['event']}\ndata: {json.dumps(event)}\n\n"
+
+    return StreamingResponse(lines(), media_type="text/event-stream", headers={"cache-control": "no-store"})
+
+
+@router.get("/v1/adapters/{name}", dependencies=reader)
+async def adapter(request: Request, name: str) -> dict[str, Any]:
+    """One adapter; `name@version` gives that version alone."""
+    name, _, ref = name.partition("@")
+    model, manager = having(request, name)
+    if ref:
+        return {"object": "adapter.version", "name": name, **manager.store.find(name, ref).card()}
+    return manager.store.adapter(name).card(model.id)
+
+
+@router.patch("/v1/adapters/{name}", dependencies=admin)
+async def change(request: Request, name: str, body: ChangeRequest) -> dict[str, Any]:
+    """Set the default scale, pin or unpin."""
+    model, manager = having(request, name)
+    return manager.store.change(name, body.scale, body.pinned).card(model.id)
+
+
+@router.post("/v1/adapters/{name}:promote", dependencies=admin)
+async def promote(request: Request, name: str, body: PromoteRequest) -> dict[str, Any]:
+    """Let `stable` (or another alias) mean a version: new requests get it, running ones go on."""
+    model, manager = having(request, name)
+    version = manager.store.find(name, body.version)
+    await asyncio.to_thread(manager.ensure, [version])
+    manager.store.promote(name, version.id, body.alias, body.if_match)
+    return manager.store.adapter(name).card(model.id)
+
+
+@router.post("/v1/adapters/{name}:rollback", dependencies=admin)
+async def rollback(request: Request, name: str) -> dict[str, Any]:
+    """`stable` and `previous` change places."""
+    model, manager = having(request, name)
+    manager.store.rollback(name)
+    return manager.store.adapter(name).card(model.id)
+
+
+@router.delete("/v1/adapters/{name}", dependencies=admin)
+async def unload(
+    request: Request, name: str, drain_timeout_s: float = DRAIN_SECONDS, force: bool = False
+) -> Response:
+    """Unload a name, or `name@version`: 202, it drains. `force` ends what still runs after the deadline."""
+    name, _, ref = name.partition("@")
+    _, manager = having(request, name)
+    leaving = manager.unload(name, ref, drain_timeout_s, force)
+    return JSONResponse({"object": "list", "data": [version.card() for version in leaving]}, 202)
+
+
+def chat_models(request: Request) -> list[ChatModel]:
+    """Models that write."""
+    catalog: Catalog = request.app.state.catalog
+    return [entry for entry in catalog.all() if isinstance(entry, ChatModel)]
+
+
+def adaptable(request: Request, base: str | None) -> tuple[ChatModel, AdapterManager]:
+    """The model that a request means, with its adapters. BadRequest where that is not clear."""
+    catalog: Catalog = request.app.state.catalog
+    models = [catalog.chat(base)] if base else [m for m in chat_models(request) if m.adapters]
+    if len(models) != 1 or models[0].adapters is None:
+        known = ", ".join(m.id for m in chat_models(request) if m.adapters) or "none"
+        raise BadRequest(f"Name the base model in `base`; models that take adapters: {known}.", param="base")
+    return models[0], models[0].adapters
+
+
+def having(request: Request, name: str) -> tuple[ChatModel, AdapterManager]:
+    """The model that has an adapter of this name (`base:name` where several have). NotFound."""
+    base, _, bare = name.rpartition(":")
+    for model in chat_models(request):
+        named = [adapter.name for adapter in model.adapters.store.adapters()] if model.adapters else []
+        if model.adapters and base in ("", model.id) and bare in named:
+            return model, model.adapters
+    raise NotFound(f"There is no adapter `{name}`.", code="adapter_not_found")

@@ -1,0 +1,70 @@
+"""A small context of its own beside the engine's, to try an adapter while others are being served."""
+
+import ctypes
+import os
+from typing import cast
+
+import llama_cpp.llama_cpp as llama
+import numpy as np
+from numpy.typing import NDArray
+
+from llm_server.backends.llama_cpp import LlamaBackend
+from llm_server.engine.blend import Resident
+from llm_server.errors import EngineFailure
+
+
+class LlamaProbe:
+    """Logits of one text, with an adapter and without. One thread at a time."""
+
+    def __init__(self, backend: LlamaBackend, text: str, tokens: int) -> None:
+        self._size = backend.vocabulary.size
+        self._tokens = backend.vocabulary.tokenize(text)[:tokens]
+        params = llama.llama_context_default_params()
+        params.n_ctx = params.n_batch = params.n_ubatch = max(tokens, 32)
+        params.n_threads = params.n_threads_batch = max(1, (os.cpu_count() or 2) // 2)
+        params.no_perf = True
+        context = llama.llama_init_from_model(backend.model, params)
+        if not context:
+            raise EngineFailure("There is no memory to try the adapter in.")
+        self._context = cast(llama.llama_context_p, context)
+        self._base: NDArray[np.float32] | None = None
+
+    def base(self) -> NDArray[np.float32]:
+        """Positions x vocabulary, of the base alone; computed once."""
+        if self._base is None:
+            self._base = self._logits()
+        return self._base
+
+    def adapted(self, resident: Resident) -> NDArray[np.float32]:
+        """The same with an adapter."""
+        handles = (llama.llama_adapter_lora_p_ctypes * 1)(resident.handle)
+        llama.llama_set_adapters_lora(self._context, handles, 1, (ctypes.c_float * 1)(1.0))
+        try:
+            return self._logits()
+        finally:
+            llama.llama_set_adapters_lora(self._context, None, 0, None)
+
+    def close(self) -> None:
+        """Free the context."""
+        llama.llama_free(self._context)
+
+    def _logits(self) -> NDArray[np.float32]:
+        count = len(self._tokens)
+        llama.llama_memory_clear(llama.llama_get_memory(self._context), True)
+        batch = llama.llama_batch_init(count, 0, 1)
+        try:
+            for i, token in enumerate(self._tokens):
+                batch.token[i], batch.pos[i], batch.n_seq_id[i], batch.logits[i] = token, i, 1, 1
+                batch.seq_id[i][0] = 0
+            batch.n_tokens = count
+            if llama.llama_decode(self._context, batch):
+                raise EngineFailure("llama.cpp cannot compute with this adapter.")
+            rows = [
+                np.ctypeslib.as_array(
+                    llama.llama_get_logits_ith(self._context, i), shape=(self._size,)
+                ).copy()
+                for i in range(count)
+            ]
+        finally:
+            llama.llama_batch_free(batch)
+        return np.stack(rows)
