@@ -103,15 +103,23 @@ def read_adapter(path: Path, manifest: Manifest) -> Resident:
     except (SafetensorError, OSError) as error:
         raise AdapterRefused(f"{path.name} cannot be read: {error}.", code="truncated") from error
     tensors, ranks = _complete(found, manifest, path.name)
-    with path.open("rb") as opened:
-        digest = hashlib.file_digest(opened, "sha256").digest()
+    digest = _digest(tensors)
     size = sum(tensor.nbytes for tensor in tensors.values())
     return Resident(digest, Bank(tensors, {digest: slice(0, ranks)}, ranks), size)
 
 
+def _digest(tensors: Tensors) -> bytes:
+    """Hash of the tensors as the graph takes them."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name}{tensor.shape}".encode())
+        digest.update(np.ascontiguousarray(tensor).data)
+    return digest.digest()
+
+
 def _complete(found: Tensors, manifest: Manifest, name: str) -> tuple[Tensors, int]:
     """A tensor for every input of the graph, zeros where the adapter has none, all of the largest rank."""
-    known = {given for target in manifest.targets for given in input_names(target)}
+    known = {key for target in manifest.targets for key in input_names(target)}
     odd = next((key for key in found if key not in known), None)
     if odd is not None:
         raise AdapterRefused(f"{name} changes {odd}, which this model cannot.", code="unsupported_target")
@@ -124,20 +132,13 @@ def _complete(found: Tensors, manifest: Manifest, name: str) -> tuple[Tensors, i
         raise AdapterRefused(f"{name} has rank {ranks}, not 1 to {manifest.max_rank}.", code="rank_too_large")
     tensors: Tensors = {}
     for target, (width, height) in manifest.targets.items():
-        for key, shape in zip(input_names(target), ((width, ranks), (ranks, height)), strict=True):
-            tensors[key] = _padded(found.get(key), shape, np.dtype(manifest.dtype), f"{name}: {key}")
+        for axis, (key, size) in enumerate(zip(input_names(target), (width, height), strict=True)):
+            shape = (size, ranks) if axis == 0 else (ranks, size)
+            tensors[key] = out = np.zeros(shape, manifest.dtype)
+            given = found.get(key)
+            if given is None:
+                continue
+            if given.shape[axis] != size:
+                raise AdapterRefused(f"{name}: {key} is {given.shape}, not {shape}.", code="base_mismatch")
+            out[: given.shape[0], : given.shape[1]] = given
     return tensors, ranks
-
-
-def _padded(
-    tensor: NDArray[np.generic] | None, shape: tuple[int, int], dtype: np.dtype[np.generic], name: str
-) -> NDArray[np.generic]:
-    out = np.zeros(shape, dtype)
-    if tensor is None:
-        return out
-    rows, columns = tensor.shape
-    fits = rows <= shape[0] and columns <= shape[1] and (rows == shape[0] or columns == shape[1])
-    if not fits:
-        raise AdapterRefused(f"{name} is {tensor.shape}, not {shape}.", code="base_mismatch")
-    out[:rows, :columns] = tensor
-    return out

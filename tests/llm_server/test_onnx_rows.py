@@ -1,0 +1,61 @@
+"""Whatever is exchanged, every slot keeps its tokens."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llm_server.backends.onnx_manifest import Manifest
+from llm_server.backends.onnx_rows import KvRows
+
+SLOTS, CONTEXT = 7, 9
+MANIFEST = Manifest("x", "", "fp32", "float32", 1, 2, 1, 2, 10, CONTEXT, (), 8)
+
+
+def write(rows: KvRows, slot: int, start: int, values: list[int]) -> None:
+    """What a run does: the row of the slot gets keys and values from `start` on."""
+    for array in rows.arrays.values():
+        for offset, value in enumerate(values):
+            array[rows.row(slot), :, start + offset] = value
+    rows.hold(slot, start + len(values))
+
+
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("gather"), st.sets(st.integers(0, SLOTS - 1), min_size=1), st.just(0)),
+        st.tuples(st.just("write"), st.integers(0, SLOTS - 1), st.integers(1, 100)),
+        st.tuples(st.just("trim"), st.integers(0, SLOTS - 1), st.integers(0, CONTEXT)),
+        st.tuples(st.just("share"), st.integers(0, SLOTS - 1), st.integers(0, SLOTS - 1)),
+    ),
+    max_size=25,
+)
+
+
+@given(steps)
+def test_slots_keep_their_tokens(operations: "list[tuple[str, set[int] | int, int]]") -> None:
+    rows = KvRows(MANIFEST, SLOTS, CONTEXT)
+    held: list[list[int]] = [[] for _ in range(SLOTS)]
+    for name, what, value in operations:
+        if isinstance(what, set):
+            first = rows.gather(sorted(what))
+            assert sorted(rows.row(slot) for slot in what) == list(range(first, first + len(what)))
+        elif name == "write" and len(held[what]) < CONTEXT:
+            write(rows, what, len(held[what]), [value])
+            held[what].append(value)
+        elif name == "trim":
+            held[what] = held[what][:value]
+            rows.hold(what, len(held[what]))
+        elif name == "share" and what != value:
+            held[value] = held[what][: len(held[what]) // 2]
+            rows.share(what, value, len(held[value]))
+        for slot, tokens in enumerate(held):
+            for array in rows.arrays.values():
+                assert (array[rows.row(slot), :, : len(tokens)] == np.array(tokens)[None, :, None]).all()
+
+
+def test_neighbours_stay_where_they_are() -> None:
+    rows = KvRows(MANIFEST, SLOTS, CONTEXT)
+    assert rows.gather([4, 2, 3]) == 2
+    assert [rows.row(slot) for slot in range(SLOTS)] == list(range(SLOTS))
+    first = rows.gather([2, 3, 6])
+    assert sum(rows.row(slot) != slot for slot in range(SLOTS)) == 2
+    assert rows.gather([6, 3, 2]) == first
