@@ -18,6 +18,7 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
+from llm_server.backends.llama_batch import LlamaBatch
 from llm_server.backends.llama_sampler import LlamaSampler
 from llm_server.backends.llama_vocabulary import LlamaVocabulary
 from llm_server.engine.backend import Chunk
@@ -109,7 +110,7 @@ class LlamaBackend:
         self._batch_size = min(options.batch, cells)
         self._context = self._open(options, cells)
         self._memory = llama.llama_get_memory(self._context)
-        self._batch = llama.llama_batch_init(self._batch_size, 0, 1)
+        self._batch = LlamaBatch(self._batch_size)
         self._vocab = llama.llama_model_get_vocab(self._model)
         self._end = self._any_end()
         steering = {*self._vocabulary.specials.values(), *self._vocabulary.control}
@@ -166,10 +167,10 @@ class LlamaBackend:
 
     def decode(self, chunks: Sequence[Chunk]) -> list[int]:
         """Fill the batch and run it with the chunks' adapters, which are the same in all of them."""
-        rows = self._fill(chunks)
+        rows = self._batch.fill(chunks)
         if chunks[0].blend.digest != self._blend.digest:
             self._apply(chunks[0].blend)
-        status = llama.llama_decode(self._context, self._batch)
+        status = llama.llama_decode(self._context, self._batch.native)
         if status == 1:
             raise CacheExhausted("The KV cache has no room for this batch.")
         if status != 0:
@@ -197,7 +198,6 @@ class LlamaBackend:
 
     def close(self) -> None:
         """Free context and model; nothing may be called afterwards."""
-        llama.llama_batch_free(self._batch)
         llama.llama_free(self._context)
         llama.llama_model_free(self._model)
 
@@ -209,21 +209,6 @@ class LlamaBackend:
         if llama.llama_set_adapters_lora(self._context, handles, count, scales):
             raise EngineFailure("llama.cpp does not set these adapters.")
         self._blend = blend
-
-    def _fill(self, chunks: Sequence[Chunk]) -> list[int]:
-        batch, rows, n = self._batch, [], 0
-        for chunk in chunks:
-            for offset, token in enumerate(chunk.tokens):
-                batch.token[n] = token
-                batch.pos[n] = chunk.start + offset
-                batch.n_seq_id[n] = 1
-                batch.seq_id[n][0] = chunk.slot
-                batch.logits[n] = 0
-                n += 1
-            batch.logits[n - 1] = chunk.wanted
-            rows.append(n - 1 if chunk.wanted else -1)
-        batch.n_tokens = n
-        return rows
 
     def _sizes(self, options: LlamaOptions) -> tuple[int, int]:
         """Cells of the cache and tokens of one sequence."""

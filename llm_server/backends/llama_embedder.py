@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from llm_server.backends.llama_batch import LlamaBatch
 from llm_server.backends.llama_cpp import load_model
+from llm_server.engine.backend import Chunk
 from llm_server.errors import EngineFailure, PreparationFailed
 
 BATCH_TOKENS = 2048
@@ -41,7 +43,7 @@ class LlamaEmbedding:
         self._context = llama.llama_init_from_model(self._model, params)
         if not self._context:
             raise PreparationFailed("No memory for the embedding model.")
-        self._batch = llama.llama_batch_init(BATCH_TOKENS, 0, 1)
+        self._batch = LlamaBatch(BATCH_TOKENS)
 
     def tokens(self, text: str) -> list[int]:
         """[CLS] ... [SEP], cut at `max_tokens`."""
@@ -64,21 +66,14 @@ class LlamaEmbedding:
     def close(self) -> None:
         """Free context and model."""
         if self._context is not None:
-            llama.llama_batch_free(self._batch)
             llama.llama_free(self._context)
             llama.llama_model_free(self._model)
             self._context = None
 
     def _run(self, group: Sequence[Sequence[int]]) -> None:
-        n = 0
-        for sequence, tokens in enumerate(group):
-            for position, token in enumerate(tokens):
-                self._batch.token[n], self._batch.pos[n] = token, position
-                self._batch.n_seq_id[n], self._batch.seq_id[n][0] = 1, sequence
-                self._batch.logits[n] = 1
-                n += 1
-        self._batch.n_tokens = n
-        status = llama.llama_encode(self._context, self._batch)
+        self._batch.fill([Chunk(row, 0, tokens, True) for row, tokens in enumerate(group)])
+        self._batch.want_all()
+        status = llama.llama_encode(self._context, self._batch.native)
         if status != 0:
             raise EngineFailure(f"llama_encode returned {status}.")
 

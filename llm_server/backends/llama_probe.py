@@ -8,7 +8,9 @@ import llama_cpp.llama_cpp as llama
 import numpy as np
 from numpy.typing import NDArray
 
+from llm_server.backends.llama_batch import LlamaBatch
 from llm_server.backends.llama_cpp import LlamaBackend
+from llm_server.engine.backend import Chunk
 from llm_server.engine.blend import Resident
 from llm_server.errors import EngineFailure
 
@@ -27,6 +29,7 @@ class LlamaProbe:
         if not context:
             raise EngineFailure("There is no memory to try the adapter in.")
         self._context = cast(llama.llama_context_p, context)
+        self._batch = LlamaBatch(len(self._tokens))
         self._base: NDArray[np.float32] | None = None
 
     def base(self) -> NDArray[np.float32]:
@@ -49,22 +52,10 @@ class LlamaProbe:
         llama.llama_free(self._context)
 
     def _logits(self) -> NDArray[np.float32]:
-        count = len(self._tokens)
         llama.llama_memory_clear(llama.llama_get_memory(self._context), True)
-        batch = llama.llama_batch_init(count, 0, 1)
-        try:
-            for i, token in enumerate(self._tokens):
-                batch.token[i], batch.pos[i], batch.n_seq_id[i], batch.logits[i] = token, i, 1, 1
-                batch.seq_id[i][0] = 0
-            batch.n_tokens = count
-            if llama.llama_decode(self._context, batch):
-                raise EngineFailure("llama.cpp cannot compute with this adapter.")
-            rows = [
-                np.ctypeslib.as_array(
-                    llama.llama_get_logits_ith(self._context, i), shape=(self._size,)
-                ).copy()
-                for i in range(count)
-            ]
-        finally:
-            llama.llama_batch_free(batch)
-        return np.stack(rows)
+        self._batch.fill([Chunk(0, 0, self._tokens, True)])
+        self._batch.want_all()
+        if llama.llama_decode(self._context, self._batch.native):
+            raise EngineFailure("llama.cpp cannot compute with this adapter.")
+        rows = (llama.llama_get_logits_ith(self._context, i) for i in range(len(self._tokens)))
+        return np.stack([np.ctypeslib.as_array(row, shape=(self._size,)).copy() for row in rows])

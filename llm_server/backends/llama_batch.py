@@ -1,0 +1,52 @@
+"""A `llama_batch` over numpy arrays: filled by slices, not element by element through ctypes."""
+
+import ctypes
+from collections.abc import Sequence
+
+import llama_cpp.llama_cpp as llama
+import numpy as np
+
+from llm_server.engine.backend import Chunk
+
+
+class LlamaBatch:
+    """Room for `size` tokens, each of one sequence. The arrays live as long as this does."""
+
+    def __init__(self, size: int) -> None:
+        self._tokens, self._positions, self._sequences = (np.zeros(size, np.int32) for _ in range(3))
+        self._wanted = np.zeros(size, np.int8)
+        self._ones = np.ones(size, np.int32)
+        integers = ctypes.POINTER(ctypes.c_int32)
+        first = self._sequences.ctypes.data
+        places = (integers * size)(
+            *(ctypes.cast(first + i * self._sequences.itemsize, integers) for i in range(size))
+        )
+        self._places = places
+        self.native = llama.llama_batch(
+            n_tokens=0,
+            token=self._tokens.ctypes.data_as(integers),
+            embd=None,
+            pos=self._positions.ctypes.data_as(integers),
+            n_seq_id=self._ones.ctypes.data_as(integers),
+            seq_id=ctypes.cast(places, ctypes.POINTER(integers)),
+            logits=self._wanted.ctypes.data_as(ctypes.POINTER(ctypes.c_int8)),
+        )
+
+    def fill(self, chunks: Sequence[Chunk]) -> list[int]:
+        """Take the chunks in; an output row for each, -1 where none is wanted."""
+        rows, n = [], 0
+        for chunk in chunks:
+            end = n + len(chunk.tokens)
+            self._tokens[n:end] = chunk.tokens
+            self._positions[n:end] = np.arange(chunk.start, chunk.start + end - n)
+            self._sequences[n:end] = chunk.slot
+            self._wanted[n:end] = 0
+            self._wanted[end - 1] = chunk.wanted
+            rows.append(end - 1 if chunk.wanted else -1)
+            n = end
+        self.native.n_tokens = n
+        return rows
+
+    def want_all(self) -> None:
+        """Logits of every token that was filled in."""
+        self._wanted[: self.native.n_tokens] = 1
