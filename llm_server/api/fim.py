@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import JSONResponse, Response
 
+from llm_server.api.access import find_chat, permit
 from llm_server.api.auth import INFERENCE, require
 from llm_server.api.payloads import Answer, Head, Payload, usage_of
 from llm_server.api.prepare import Job, max_tokens, sampling
@@ -26,9 +27,10 @@ ANSWER_TOKENS = 256
 @router.post("/v1/fim/completions")
 async def fim(request: Request, body: FimRequest) -> Response:
     """The text between prompt and suffix, as the content of a message."""
-    model = request.app.state.catalog.chat(body.model)
+    model = find_chat(request, body.model)
     body.seed = body.random_seed if body.seed is None else body.seed
     job = await asyncio.to_thread(_fim_job, model, body)
+    permit(request, job.model)
     if body.stream:
         return SseResponse(_fim_chunks(job))
     return await unless_gone(request, _fim_whole(job))
@@ -38,20 +40,22 @@ async def fim(request: Request, body: FimRequest) -> Response:
 @router.post("/v1/infill", include_in_schema=False)
 async def infill(request: Request, body: InfillRequest) -> Response:
     """The text at the cursor, as llama.vim and llama.vscode ask for it."""
-    model = _infill_model(request.app.state.catalog, body.model)
-    job = await asyncio.to_thread(_infill_job, model, body)
+    job = await asyncio.to_thread(_infill_job, _infill_model(request, body.model), body)
+    permit(request, job.model)
     silent = body.n_predict == 0
     if body.stream:
         return SseResponse(_infill_chunks(job, silent))
     return await unless_gone(request, _infill_whole(job, silent))
 
 
-def _infill_model(catalog: Catalog, name: str) -> ChatModel:
+def _infill_model(request: Request, name: str) -> ChatModel:
+    """The model of that name; without one, the first that can fill in."""
     if name:
-        return catalog.chat(name)
+        return find_chat(request, name)
+    catalog: Catalog = request.app.state.catalog
     writers = [entry for entry in catalog.all() if isinstance(entry, ChatModel)]
     able = [entry for entry in writers if entry.engine.backend.vocabulary.fim is not None]
-    return catalog.chat((able or writers)[0].id) if writers else catalog.chat(name)
+    return next(iter(able or writers), None) or find_chat(request, name)
 
 
 def _fim_job(model: ChatModel, body: FimRequest) -> Job:
@@ -73,6 +77,8 @@ def _infill_job(model: ChatModel, body: InfillRequest) -> Job:
 
 
 def _job(model: ChatModel, body: Generation, tokens: list[int], wanted: int | None) -> Job:
+    model = model.choose(body.wanted)
+    model.ensure()
     limit = max_tokens(model, tokens, wanted)
     return Job(model, tokens, sampling(model, body, None), limit, body.stops, lambda: None)
 
@@ -98,12 +104,12 @@ async def _fim_whole(job: Job) -> Response:
         else:
             answer.add(Content(event))
     usages = [answer.usage] if answer.usage else []
-    head = Head("cmpl", job.model.id, "chat.completion")
+    head = Head("cmpl", job.model.served, "chat.completion", job.model.fingerprint)
     return JSONResponse(head.payload([answer.choice(False)], usage_of(usages)))
 
 
 async def _fim_chunks(job: Job) -> AsyncIterator[Payload]:
-    answer, head = Answer(0), Head("cmpl", job.model.id, "chat.completion.chunk")
+    answer, head = Answer(0), Head("cmpl", job.model.served, "chat.completion.chunk", job.model.fingerprint)
     async for event in _events(job):
         if isinstance(event, Finished):
             answer.finish(event.reason, event.usage)
@@ -135,7 +141,7 @@ def _infill_end(job: Job, end: Finished) -> dict[str, Any]:
     """The fields of llama.cpp's answer that plugins read."""
     return {
         "index": 0,
-        "model": job.model.id,
+        "model": job.model.served,
         "stop": True,
         "stop_type": "limit" if end.reason == "length" else "eos",
         "tokens_evaluated": end.usage.prompt,

@@ -4,9 +4,10 @@ from typing import Any
 
 from fastapi import APIRouter, Depends, Request
 
+from llm_server.api.access import find, permit, visible_cards
 from llm_server.api.auth import INFERENCE, require
 from llm_server.api.schemas import TokenizeRequest
-from llm_server.catalog import Catalog, ChatModel
+from llm_server.catalog import Catalog, ChatModel, Entry
 from llm_server.errors import BadRequest
 
 router = APIRouter(dependencies=[Depends(require(INFERENCE))])
@@ -14,16 +15,21 @@ router = APIRouter(dependencies=[Depends(require(INFERENCE))])
 
 @router.get("/v1/models")
 async def models(request: Request) -> dict[str, Any]:
-    """Every model with its capabilities; `extensions` names the request fields beyond OpenAI's."""
-    catalog: Catalog = request.app.state.catalog
-    return {"object": "list", "data": [entry.card() for entry in catalog.all()]}
+    """Every model that the key may use; `extensions` names the request fields beyond OpenAI's."""
+    return {"object": "list", "data": visible_cards(request)}
 
 
 @router.get("/v1/models/{model:path}")
 async def model(request: Request, model: str) -> dict[str, Any]:
     """One model."""
-    catalog: Catalog = request.app.state.catalog
-    return dict(catalog.get(model).card())
+    entry = permit(request, find(request, model))
+    if isinstance(entry, ChatModel) and entry.selection:
+        return entry.card() | {"id": entry.served, "parent": entry.id, "root": entry.id}
+    return dict(entry.card())
+
+
+def _first_chat(catalog: Catalog) -> Entry:
+    return next(entry for entry in catalog.all() if isinstance(entry, ChatModel))
 
 
 @router.post("/v1/tokenize")
@@ -34,9 +40,8 @@ async def tokenize(request: Request, body: TokenizeRequest) -> dict[str, Any]:
     text = body.content if body.content is not None else body.prompt
     if text is None:
         raise BadRequest("content is missing.", param="content")
-    entry = (
-        catalog.get(body.model) if body.model else next(e for e in catalog.all() if isinstance(e, ChatModel))
-    )
+    entry = find(request, body.model) if body.model else _first_chat(catalog)
+    permit(request, entry)
     if not isinstance(entry, ChatModel):
         ids = entry.embedder.model.tokens(text)
         return {

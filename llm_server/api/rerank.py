@@ -5,6 +5,7 @@ from typing import Any
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import JSONResponse, Response
 
+from llm_server.api.access import embedding_model
 from llm_server.api.auth import INFERENCE, require
 from llm_server.api.schemas import RerankRequest
 from llm_server.errors import BadRequest
@@ -22,7 +23,7 @@ async def rerank(request: Request, body: RerankRequest) -> Response:
 
     `relevance_score` is the cosine of the embeddings of query and document.
     """
-    model = request.app.state.catalog.embedding(body.model)
+    model = embedding_model(request, body.model)
     reranker: Reranker = BiEncoder(model.embedder)
     texts = [_text(document) for document in body.documents]
     if not 1 <= len(texts) <= MAX_DOCUMENTS:

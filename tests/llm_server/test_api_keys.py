@@ -16,6 +16,8 @@ LONG: Any = [{"role": "user", "content": "on and on " * 100}]
 KEYS = [
     {"name": "one", "key": "one-at-a-time", "max_concurrent": 1},
     {"name": "slow", "key": "two-a-minute", "requests_per_minute": 2},
+    {"name": "vectors", "key": "vectors-only", "models": ["all-*"]},
+    {"name": "writer", "key": "writes-only", "models": ["ECHO"]},
     {"name": "root", "key": "root-of-the-file", "scopes": ["admin"]},
 ]
 
@@ -85,3 +87,53 @@ def test_scopes_of_every_kind_of_key(url: str, key: str, status: int) -> None:
 def test_the_headers_that_clients_use(url: str, header: str) -> None:
     value = f"Bearer {USER}" if header == "authorization" else USER
     assert httpx.get(f"{url}/v1/models", headers={header: value}).status_code == 200
+
+
+def post(url: str, key: str, path: str, **body: Any) -> httpx.Response:
+    return httpx.post(f"{url}{path}", json=body, headers={"x-api-key": key})
+
+
+ASKING: list[tuple[str, dict[str, Any]]] = [
+    ("/v1/chat/completions", {"messages": HI}),
+    ("/v1/completions", {"prompt": "x"}),
+    ("/v1/responses", {"input": "x"}),
+    ("/v1/responses/input_tokens", {"input": "x"}),
+    ("/v1/tokenize", {"content": "x"}),
+]
+EMBEDDING: list[tuple[str, dict[str, Any]]] = [
+    ("/v1/embeddings", {"input": "x"}),
+    ("/v1/rerank", {"query": "x", "documents": ["y"]}),
+    ("/v1/tokenize", {"content": "x"}),
+]
+
+
+@pytest.mark.parametrize(("path", "body"), ASKING)
+def test_a_model_outside_the_list_is_forbidden(url: str, path: str, body: dict[str, Any]) -> None:
+    refused = post(url, "vectors-only", path, model="loopyard-starter", **body)
+    assert refused.status_code == 403
+    error = refused.json()["error"]
+    assert (error["type"], error["code"], error["param"]) == (
+        "permission_error",
+        "model_not_allowed",
+        "model",
+    )
+    assert post(url, "writes-only", path, model="loopyard-starter", **body).status_code == 200
+
+
+@pytest.mark.parametrize(("path", "body"), EMBEDDING)
+def test_embedding_models_have_their_list_too(url: str, path: str, body: dict[str, Any]) -> None:
+    assert post(url, "writes-only", path, model="all-minilm-l6-v2", **body).status_code == 403
+    assert post(url, "vectors-only", path, model="all-minilm-l6-v2", **body).status_code == 200
+
+
+def test_a_key_sees_what_it_may_use(url: str) -> None:
+    with client(url, "vectors-only") as vectors, client(url, USER) as everything:
+        assert [model.id for model in vectors.models.list()] == ["all-minilm-l6-v2"]
+        assert {"echo", "all-minilm-l6-v2"} <= {model.id for model in everything.models.list()}
+        assert vectors.models.retrieve("all-minilm-l6-v2").id
+        with pytest.raises(openai.PermissionDeniedError):
+            vectors.models.retrieve("echo")
+        with pytest.raises(openai.NotFoundError) as missing:
+            vectors.models.retrieve("nothing")
+        assert "all-minilm-l6-v2" in missing.value.message
+        assert "echo" not in missing.value.message

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import JSONResponse, Response
 
+from llm_server.api.access import find_chat, permit
 from llm_server.api.auth import INFERENCE, owner_of, require
 from llm_server.api.payloads import Payload
 from llm_server.api.prepare import Job, chat_job
@@ -25,9 +26,9 @@ router = APIRouter(prefix="/v1/responses", dependencies=[Depends(require(INFEREN
 @router.post("")
 async def create(request: Request, body: ResponseRequest) -> Response:
     """A response, whole or as a stream of named events."""
-    model = request.app.state.catalog.chat(body.model)
     items = await _items(request, body)
-    job = await asyncio.to_thread(_job, model, body, items)
+    job = await asyncio.to_thread(_job, find_chat(request, body.model), body, items)
+    permit(request, job.model)
     response = blank(body, job)
     events = respond(job, response, logprobs=body.logprobs)
     if body.store is not False:
@@ -42,8 +43,9 @@ async def create(request: Request, body: ResponseRequest) -> Response:
 @router.post("/input_tokens")
 async def input_tokens(request: Request, body: ResponseRequest) -> Payload:
     """The number of tokens that a request would read."""
-    model = request.app.state.catalog.chat(body.model)
-    job = await asyncio.to_thread(_job, model, body, await _items(request, body))
+    items = await _items(request, body)
+    job = await asyncio.to_thread(_job, find_chat(request, body.model), body, items)
+    permit(request, job.model)
     return {"object": "response.input_tokens", "input_tokens": len(job.tokens)}
 
 

@@ -11,7 +11,17 @@ from llm_server.api.schemas import ChatRequest
 from llm_server.errors import BadRequest
 
 Message = dict[str, Any]
-EXTENSIONS = ("seed", "stop", "top_k", "min_p", "ignore_eos", "grounding", "chat_template_kwargs")
+EXTENSIONS = (
+    "adapters",
+    "lora",
+    "seed",
+    "stop",
+    "top_k",
+    "min_p",
+    "ignore_eos",
+    "grounding",
+    "chat_template_kwargs",
+)
 """Fields of chat that this route takes too."""
 UNSUPPORTED = ("background", "conversation", "prompt")
 

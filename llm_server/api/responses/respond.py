@@ -31,7 +31,7 @@ def blank(body: ResponseRequest, job: Job) -> Payload:
         "instructions": body.instructions,
         "max_output_tokens": body.max_output_tokens,
         "metadata": body.metadata or {},
-        "model": job.model.id,
+        "model": job.model.served,
         "output": [],
         "parallel_tool_calls": body.parallel_tool_calls is not False,
         "previous_response_id": body.previous_response_id,

@@ -1,0 +1,62 @@
+"""Which models the caller's key may use, and which it gets to see."""
+
+from typing import Any
+
+from starlette.requests import Request
+
+from llm_server.api.auth import caller_of
+from llm_server.catalog import Catalog, ChatModel, EmbeddingModelEntry, Entry
+from llm_server.errors import BadRequest, ModelForbidden, ModelNotFound
+
+
+def find(request: Request, name: str) -> Entry:
+    """Any model, not yet permitted. ModelNotFound names only what the key may use."""
+    catalog: Catalog = request.app.state.catalog
+    try:
+        return catalog.get(name)
+    except ModelNotFound:
+        raise ModelNotFound(name, list(filter(caller_of(request).may_use, catalog.names()))) from None
+
+
+def find_chat(request: Request, name: str) -> ChatModel:
+    """A model that writes, not yet permitted: fields of the request may choose adapters for it."""
+    entry = find(request, name)
+    if not isinstance(entry, ChatModel):
+        raise BadRequest(f"The model `{name}` makes embeddings only.", param="model")
+    return entry
+
+
+def embedding_model(request: Request, name: str) -> EmbeddingModelEntry:
+    """A model that embeds, permitted."""
+    entry = permit(request, find(request, name))
+    if not isinstance(entry, EmbeddingModelEntry):
+        raise BadRequest(f"The model `{name}` makes no embeddings.", param="model")
+    return entry
+
+
+def permit(request: Request, entry: Entry) -> Entry:
+    """The model, if the key may use it: a base by its id, with adapters each of them as `base:adapter`.
+
+    ModelForbidden otherwise.
+    """
+    caller = caller_of(request)
+    for name in _names(entry):
+        if not caller.may_use(name):
+            raise ModelForbidden(name)
+    return entry
+
+
+def visible_cards(request: Request) -> list[dict[str, Any]]:
+    """Entries of /v1/models that the key may use, adapters after the models."""
+    catalog: Catalog = request.app.state.catalog
+    entries = catalog.all()
+    adapted = [card for entry in entries if isinstance(entry, ChatModel) for card in entry.adapter_cards()]
+    cards: list[dict[str, Any]] = [*(entry.card() for entry in entries), *adapted]
+    return [card for card in cards if caller_of(request).may_use(str(card["id"]))]
+
+
+def _names(entry: Entry) -> list[str]:
+    selection = entry.selection if isinstance(entry, ChatModel) else None
+    if selection is None or not selection.parts:
+        return [entry.id]
+    return [f"{entry.id}:{version.name}" for version, _ in selection.parts]
