@@ -8,6 +8,8 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
+from llm_server.adapters.manager import AdapterManager
+from llm_server.adapters.metrics import AdapterCollector
 from llm_server.adapters.watch import watch
 from llm_server.api import (
     adapters,
@@ -50,9 +52,13 @@ async def follow(
 ) -> None:
     """Watch the folder of adapters, once the model is there."""
     await asyncio.wait([loading])
-    managers = [e.adapters for e in catalog.all() if isinstance(e, ChatModel) and e.adapters is not None]
-    if folder is not None and managers:
-        await watch(folder, managers[0], stop)
+    if folder is not None and managers(catalog):
+        await watch(folder, managers(catalog)[0], stop)
+
+
+def managers(catalog: Catalog) -> list[AdapterManager]:
+    """Those of the models that take adapters."""
+    return [e.adapters for e in catalog.all() if isinstance(e, ChatModel) and e.adapters is not None]
 
 
 def create_app(
@@ -93,6 +99,7 @@ def create_app(
     app.state.keys, app.state.quota = Keys(settings), Quota()
     app.state.responses = store
     app.add_middleware(BodyLimit, megabytes=settings.max_body_mb)
+    metrics.registry.register(AdapterCollector(lambda: managers(catalog)))
     app.add_middleware(RequestId, metrics=metrics)
     errors.install(app)
     for room in (

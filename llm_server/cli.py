@@ -10,8 +10,9 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
+from llm_server.adapters.convert import convert_any
 from llm_server.convert.converter import fetch_converter
-from llm_server.convert.prepare import prepare_chat, prepare_embedder
+from llm_server.convert.prepare import prepare_chat, prepare_embedder, prepare_onnx_chat
 from llm_server.doctor import examine
 from llm_server.errors import LlmServerError
 from llm_server.settings import Settings, load_settings
@@ -53,12 +54,15 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port to listen on (LLM_PORT).")] = None,
     model: Model = None,
     data: Data = None,
-    backend: Annotated[str | None, typer.Option(help="llama_cpp or echo (LLM_BACKEND).")] = None,
+    backend: Annotated[str | None, typer.Option(help="llama_cpp, onnx or echo (LLM_BACKEND).")] = None,
+    lora: Annotated[
+        str | None, typer.Option(help="Adapters: `name=path` or paths, separated by commas (LLM_LORA).")
+    ] = None,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
     """Serve until SIGTERM or Ctrl-C; requests that run are finished first."""
     logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    settings = _settings(host=host, port=port, model=model, data=data, backend=backend)
+    settings = _settings(host=host, port=port, model=model, data=data, backend=backend, lora=lora)
     from llm_server.serve import run
 
     sys.exit(run(settings))
@@ -88,13 +92,36 @@ def prepare(
                 return
             tell = status.update
             for prepared in (
-                prepare_chat(settings.model, settings.data, settings.quantisation, tell),
+                prepare_onnx_chat(settings.model, settings.data, settings.precision, tell)
+                if settings.backend == "onnx"
+                else prepare_chat(settings.model, settings.data, settings.quantisation, tell),
                 prepare_embedder(settings.data, tell),
             ):
                 console.print(f"{prepared.id}: {prepared.path}")
     except LlmServerError as error:
         console.print(f"[red]{error.message}[/]")
         raise typer.Exit(1) from error
+
+
+@app.command()
+def convert(
+    source: Annotated[
+        Path, typer.Argument(help="A transformers or PEFT LoRA folder.", exists=True)
+    ],
+    target: Annotated[Path, typer.Argument(help="The .gguf file to write.")],
+    kind: Annotated[str, typer.Option("--to", help="f32, f16, q8_0 or q4_k_m; a LoRA is f16.")] = "q8_0",
+    base: Annotated[
+        Path | None, typer.Option(help="For a LoRA: the transformers folder of its base.", exists=True)
+    ] = None,
+) -> None:
+    """Write a GGUF file: of a model, or of a LoRA adapter. Nothing half-made is left behind."""
+    try:
+        with console.status(f"Converting {source}"):
+            convert_any(source, target, kind, base)
+    except LlmServerError as error:
+        console.print(f"[red]{error.message}[/]")
+        raise typer.Exit(1) from error
+    console.print(f"{target}: {target.stat().st_size / 1e6:.1f} MB")
 
 
 @app.command()

@@ -14,6 +14,8 @@ from typing import Any
 
 from llm_server.adapters.source import CONFIG, WEIGHTS, read_config
 from llm_server.convert.converter import fetch_converter
+from llm_server.convert.files import publish
+from llm_server.convert.prepare import folder_to_gguf
 from llm_server.errors import AdapterRefused, PreparationFailed
 
 PROGRAM = Path(__file__).with_name("converter_process.py")
@@ -81,6 +83,20 @@ class Converter:
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
             )
         return self._process
+
+
+def convert_any(source: Path, target: Path, kind: str, base: Path | None) -> None:
+    """A model folder or a LoRA folder to a GGUF file. PreparationFailed or AdapterRefused."""
+    if not (source / CONFIG).is_file():
+        folder_to_gguf(source, target, kind)
+        return
+    if base is None:
+        raise PreparationFailed(f"{source} is a LoRA adapter: name its base model's folder with --base.")
+    converter = Converter()
+    try:
+        publish(target, lambda part: converter.convert(source, base, part))
+    finally:
+        converter.close()
 
 
 def _staged(folder: Path, scratch: Path) -> Path:

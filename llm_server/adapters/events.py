@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -18,6 +18,8 @@ class Events:
 
     def __init__(self) -> None:
         self._count = itertools.count(1)
+        self.counts: Counter[str] = Counter()
+        """How often each kind has happened."""
         self._history: deque[dict[str, Any]] = deque(maxlen=KEPT)
         self._listeners: dict[asyncio.Queue[dict[str, Any]], asyncio.AbstractEventLoop] = {}
 
@@ -32,6 +34,7 @@ class Events:
             "error": version.error,
             "at": time.time(),
         }
+        self.counts[kind] += 1
         self._history.append(event)
         for listener, loop in list(self._listeners.items()):
             if not loop.is_closed():

@@ -41,6 +41,8 @@ class AdapterManager:
         self.store = AdapterStore(folder / "adapters.json", self.events.tell)
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="adapters")
         self._leaving: list[threading.Thread] = []
+        self.load_seconds = 0.0
+        """Spent loading so far."""
 
     # Loading
 
@@ -58,6 +60,7 @@ class AdapterManager:
             return version, self._worker.submit(self._known, version, activate)
 
         def work() -> Version:
+            began = time.monotonic()
             try:
                 self._load(version, source_path=path)
             except LlmServerError as error:
@@ -68,6 +71,8 @@ class AdapterManager:
                 refused = AdapterRefused(f"The adapter could not be loaded: {error}", code="load_failed")
                 self.store.fail(version, refused.body()["error"])
                 raise refused from error
+            finally:
+                self.load_seconds += time.monotonic() - began
             return self._activated(version, activate)
 
         return version, self._worker.submit(work)

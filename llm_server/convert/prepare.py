@@ -12,6 +12,7 @@ from llm_server.convert.gguf import convert_folder
 from llm_server.convert.hub import download
 from llm_server.convert.minilm import MODEL_ID as MINILM_ID
 from llm_server.convert.minilm import minilm_folder
+from llm_server.convert.onnx_folder import prepare_onnx
 from llm_server.errors import PreparationFailed
 from llm_server.settings import STARTER
 
@@ -24,6 +25,7 @@ QWEN2_SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
+KINDS = ("f32", "f16", "q8_0", "q4_k_m")
 Progress = Callable[[str], None]
 """Told what begins, in words for people."""
 
@@ -41,24 +43,38 @@ class Prepared:
 
 
 def prepare_chat(model: str, data: Path, quantisation: str, progress: Progress = log.info) -> Prepared:
-    """The chat model of setting `model`. PreparationFailed says what is missing."""
+    """The chat model of setting `model` for llama.cpp. PreparationFailed says what is missing."""
+    name, found = _find_chat(model, data, progress)
+    if found.is_file():
+        return Prepared(name, found)
+    return _from_folder(found, name, data, quantisation, progress)
+
+
+def prepare_onnx_chat(model: str, data: Path, precision: str, progress: Progress = log.info) -> Prepared:
+    """The chat model of setting `model` for ONNX Runtime. PreparationFailed says what is missing."""
+    name, found = _find_chat(model, data, progress)
+    if found.is_file():
+        raise PreparationFailed(f"ONNX Runtime needs a transformers folder or a hub name, not {found.name}.")
+    progress(f"Preparing {name} for ONNX Runtime")
+    return Prepared(name, prepare_onnx(found, name, data, precision), folder=found)
+
+
+def _find_chat(model: str, data: Path, progress: Progress) -> tuple[str, Path]:
+    """Id of the model, and its .gguf file or transformers folder."""
     if model == STARTER:
         if not (STARTER_FOLDER / "config.json").is_file():
             raise PreparationFailed(
                 f"The starter model is not at {STARTER_FOLDER}. Set LLM_MODEL to another model."
             )
-        return _from_folder(STARTER_FOLDER, STARTER_ID, data, quantisation, progress)
+        return STARTER_ID, STARTER_FOLDER
     path = Path(model).expanduser()
     if path.is_file():
-        return Prepared(path.stem.lower(), path)
+        return path.stem.lower(), path
     if path.is_dir():
-        return _from_folder(path, path.resolve().name.lower(), data, quantisation, progress)
+        return path.resolve().name.lower(), path
     if path.suffix == ".gguf" or path.is_absolute() or model.startswith("."):
         raise PreparationFailed(f"There is no model at {path}.")
-    found = download(model, data / "hub", progress)
-    if found.is_file():
-        return Prepared(model, found)
-    return _from_folder(found, model, data, quantisation, progress)
+    return model, download(model, data / "hub", progress)
 
 
 def prepare_embedder(data: Path, progress: Progress = log.info) -> Prepared:
@@ -70,16 +86,24 @@ def prepare_embedder(data: Path, progress: Progress = log.info) -> Prepared:
 
 def _from_folder(folder: Path, name: str, data: Path, kind: str, progress: Progress) -> Prepared:
     """The GGUF of a transformers folder, made unless one of the same content is there."""
-    if not (folder / "config.json").is_file():
-        raise PreparationFailed(f"{folder} has no config.json: it is not a transformers model.")
     inputs = {path for pattern in INPUTS for path in folder.glob(pattern)}
     pre = "qwen2" if _splits_like_qwen2(folder) else "auto"
     digest = content_hash(inputs, kind, pre, converter_folder().name)
     target = data / f"{name.replace('/', '--')}-{kind}-{digest}.gguf"
     if not target.is_file():
         progress(f"Converting {name} to {target.name}")
-        publish(target, lambda part: convert_folder(folder, part, kind, pre_tokenizer=pre))
+        folder_to_gguf(folder, target, kind)
     return Prepared(name, target, folder=folder)
+
+
+def folder_to_gguf(folder: Path, target: Path, kind: str) -> None:
+    """Write a model as GGUF; `kind` is f32, f16, q8_0 or q4_k_m. PreparationFailed."""
+    if not (folder / "config.json").is_file():
+        raise PreparationFailed(f"{folder} has no config.json: it is not a transformers model.")
+    if kind not in KINDS:
+        raise PreparationFailed(f"`{kind}` is no kind of weights; there are {', '.join(KINDS)}.")
+    pre = "qwen2" if _splits_like_qwen2(folder) else "auto"
+    publish(target, lambda part: convert_folder(folder, part, kind, pre_tokenizer=pre))
 
 
 def _splits_like_qwen2(folder: Path) -> bool:
