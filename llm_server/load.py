@@ -4,12 +4,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from llm_server.adapters.form import Form
 from llm_server.adapters.manager import AdapterManager
 from llm_server.backends.echo import EchoBackend
 from llm_server.catalog import Catalog, ChatModel, EmbeddingModelEntry
 from llm_server.chat_template import ChatTemplate
 from llm_server.convert.minilm import MODEL_ID as MINILM_ID
-from llm_server.convert.prepare import STARTER_ID, prepare_chat, prepare_embedder
+from llm_server.convert.prepare import STARTER_ID, Prepared, prepare_chat, prepare_embedder, prepare_onnx_chat
 from llm_server.embedder import EchoEmbedding, Embedder
 from llm_server.engine.backend import Backend
 from llm_server.engine.engine import Engine, Limits, Observer
@@ -25,6 +26,8 @@ def load_catalog(settings: Settings, catalog: Catalog, observer: Observer, progr
     """
     if settings.backend == "echo":
         _add_echo(settings, catalog, observer)
+    elif settings.backend == "onnx":
+        _add_onnx(settings, catalog, observer, progress)
     else:
         _add_llama(settings, catalog, observer, progress)
     catalog.ready = True
@@ -51,7 +54,6 @@ def _add_llama(settings: Settings, catalog: Catalog, observer: Observer, progres
     # Imported here: the echo backend runs without llama.cpp.
     from llm_server.adapters.llama_form import LlamaForm
     from llm_server.backends.llama_cpp import LlamaBackend, LlamaOptions
-    from llm_server.backends.llama_embedder import LlamaEmbedding
 
     prepared = prepare_chat(settings.model, settings.data, settings.quantisation, progress)
     options = LlamaOptions(
@@ -62,22 +64,62 @@ def _add_llama(settings: Settings, catalog: Catalog, observer: Observer, progres
         threads=settings.threads,
     )
     progress(f"Loading {prepared.path.name}")
-    aliases = (STARTER,) if prepared.id == STARTER_ID else ()
     backend = LlamaBackend(prepared.path, options)
+    form = LlamaForm(backend, prepared.path, prepared.folder)
+    _add_chat(settings, catalog, observer, progress, prepared, backend, form)
+    _add_embedder(settings, catalog, progress)
+
+
+def _add_onnx(settings: Settings, catalog: Catalog, observer: Observer, progress: Progress) -> None:
+    from llm_server.adapters.onnx_form import OnnxForm
+    from llm_server.backends.onnx import OnnxBackend, OnnxOptions
+
+    prepared = prepare_onnx_chat(settings.model, settings.data, settings.precision, progress)
+    options = OnnxOptions(
+        context=settings.context,
+        running=settings.slots,
+        batch=settings.step_tokens,
+        threads=settings.threads,
+        provider=settings.provider,
+    )
+    progress(f"Loading {prepared.path.name}")
+    backend = OnnxBackend(prepared.path, options)
+    form = OnnxForm(backend, prepared.folder)
+    _add_chat(settings, catalog, observer, progress, prepared, backend, form)
+    _add_embedder(settings, catalog, progress)
+
+
+def _add_chat(
+    settings: Settings,
+    catalog: Catalog,
+    observer: Observer,
+    progress: Progress,
+    prepared: Prepared,
+    backend: Backend,
+    form: Form,
+) -> None:
+    """A model with adapters; those of the settings are loaded."""
+    aliases = (STARTER,) if prepared.id == STARTER_ID else ()
     model = chat_model(prepared.id, backend, settings, observer, aliases)
     budget = None if settings.adapter_mb is None else settings.adapter_mb << 20
     folder = settings.data / "adapters" / prepared.id.replace("/", "--")
-    form = LlamaForm(backend, prepared.path, prepared.folder)
+    if form.suffix != ".gguf":
+        folder = folder.with_name(f"{folder.name}{form.suffix}")
     adapters = AdapterManager(model.engine, form, folder, budget)
     catalog.add(replace(model, adapters=adapters))
     load_named(adapters, settings.lora, progress)
-    if settings.embeddings:
-        embedder = prepare_embedder(settings.data, progress)
-        tokenizer = embedder.tokenizer or embedder.path
-        vectors = LlamaEmbedding(embedder.path, tokenizer, threads=settings.threads)
-        catalog.add(
-            EmbeddingModelEntry(embedder.id, Embedder(vectors), ("sentence-transformers/" + embedder.id,))
-        )
+
+
+def _add_embedder(settings: Settings, catalog: Catalog, progress: Progress) -> None:
+    from llm_server.backends.llama_embedder import LlamaEmbedding
+
+    if not settings.embeddings:
+        return
+    embedder = prepare_embedder(settings.data, progress)
+    tokenizer = embedder.tokenizer or embedder.path
+    vectors = LlamaEmbedding(embedder.path, tokenizer, threads=settings.threads)
+    aliases = ("sentence-transformers/" + embedder.id,)
+    catalog.add(EmbeddingModelEntry(embedder.id, Embedder(vectors), aliases))
 
 
 def chat_model(

@@ -35,10 +35,16 @@ class Settings(BaseSettings):
     """Folder for prepared models."""
     model: str = STARTER
     """`starter` (embedded), a .gguf file, a transformers folder, or a name on the Hugging Face hub."""
-    backend: Literal["llama_cpp", "echo"] = "llama_cpp"
-    """What computes; `echo` needs no model and repeats what it is told."""
+    backend: Literal["llama_cpp", "onnx", "echo"] = "llama_cpp"
+    """What computes; `onnx` serves many adapters in one batch, `echo` needs no model and repeats what it is
+    told.
+    """
     quantisation: Literal["f32", "f16", "q8_0", "q4_k_m"] = "q8_0"
     """Weights of models that are converted here."""
+    precision: Literal["fp32", "int8", "int4", "fp16"] = "int8"
+    """The same for the onnx backend; fp16 is for CUDA."""
+    provider: Literal["cpu", "cuda"] = "cpu"
+    """Where the onnx backend computes; cuda needs onnxruntime-gpu and has not been tried."""
     context: int | None = Field(default=None, ge=64)
     """Tokens of one sequence; by default the length that the model was trained with, cut to the memory
     there is.

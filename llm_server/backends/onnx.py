@@ -21,7 +21,7 @@ from llm_server.backends.llama_cpp import load_model
 from llm_server.backends.llama_sampler import LlamaSampler
 from llm_server.backends.llama_vocabulary import LlamaVocabulary
 from llm_server.backends.onnx_bank import Banks, read_adapter
-from llm_server.backends.onnx_graph import Batch, GraphSession, Provider
+from llm_server.backends.onnx_graph import Batch, Graph, Provider, Session, open_session
 from llm_server.backends.onnx_manifest import MANIFEST, MIXED, PLAIN, VOCABULARY, Manifest, read_manifest
 from llm_server.backends.onnx_rows import KvRows
 from llm_server.backends.onnx_vocabulary import OnnxVocabulary
@@ -65,8 +65,10 @@ class OnnxBackend:
         self._vocabulary = OnnxVocabulary(folder, manifest.vocabulary, frozenset(manifest.ends))
         self._slots, self._context = _sizes(manifest, options)
         self._rows = KvRows(manifest, self._slots, self._context)
-        self._plain = self._open(PLAIN)
-        self._mixed: GraphSession | None = None
+        self._plain_session: Session = self._open(PLAIN)
+        self._plain = Graph(self._plain_session, self._rows)
+        self._mixed_session: Session | None = None
+        self._mixed: Graph | None = None
         self._banks = Banks()
         self._logits = np.empty((self._slots, manifest.vocabulary), self._plain.scores_dtype)
         self._piece = max(1, ATTENTION_BYTES // (manifest.heads * self._context * 4))
@@ -114,9 +116,27 @@ class OnnxBackend:
     def load_adapter(self, path: Path) -> Resident:
         """Read a file of `convert/onnx_adapter.py`; the first one opens the graph for adapters."""
         resident = read_adapter(path, self._manifest)
-        if self._mixed is None:
-            self._mixed = self._open(MIXED)
+        if self._mixed_session is None:
+            self._mixed_session = self._open(MIXED)
+            self._mixed = Graph(self._mixed_session, self._rows)
         return resident
+
+    def score(self, tokens: Sequence[int], resident: Resident | None) -> NDArray[np.float32]:
+        """Logits after every token, [tokens, vocabulary], with an adapter or without.
+
+        In a row of its own beside the engine's: any thread may call it while the engine steps.
+        """
+        rows = KvRows(self._manifest, 1, len(tokens))
+        picked = np.arange(len(tokens))
+        batch = Batch(0, np.array([tokens], np.int64), np.array([len(tokens)], np.int64), picked)
+        out = np.empty((len(tokens), self._manifest.vocabulary), self._logits.dtype)
+        if resident is None:
+            Graph(self._plain_session, rows).run(batch, out)
+        elif self._mixed_session is not None:
+            own = Blend(((resident, 1.0),), resident.digest)
+            bank = Banks().of([own])
+            Graph(self._mixed_session, rows).run(batch, out, bank, bank.scales([own], rows.dtype))
+        return out.astype(np.float32, copy=False)
 
     def free_adapter(self, resident: Resident) -> None:
         """Let go of everything that points to it."""
@@ -198,8 +218,8 @@ class OnnxBackend:
         bank = self._banks.of(blends)
         self._mixed.run(batch, out, bank, bank.scales(blends, self._rows.dtype))
 
-    def _open(self, graph: str) -> GraphSession:
-        return GraphSession(self._folder / graph, self._rows, self._options.threads, self._options.provider)
+    def _open(self, graph: str) -> Session:
+        return open_session(self._folder / graph, self._options.threads, self._options.provider)
 
 
 def _sizes(manifest: Manifest, options: OnnxOptions) -> tuple[int, int]:

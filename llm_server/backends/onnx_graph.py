@@ -21,6 +21,8 @@ PROVIDERS = {"cpu": ["CPUExecutionProvider"], "cuda": ["CUDAExecutionProvider", 
 BINDINGS = 64
 """Bindings that are kept: binding hundreds of tensors anew costs as much as a small step."""
 Array = NDArray[Any]
+Session = Any
+"""An `onnxruntime.InferenceSession`; the library has no types."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,29 +42,32 @@ class Batch:
 class _Bound:
     """A binding for some rows, and the bank that is in it."""
 
-    def __init__(self, session: "onnxruntime.InferenceSession") -> None:
+    def __init__(self, session: Session) -> None:
         self.io = session.io_binding()
         self.bank: Bank | None = None
 
 
-class GraphSession:
-    """One of the two graphs of a folder."""
+def open_session(path: Path, threads: int | None, provider: Provider = "cpu") -> Session:
+    """PreparationFailed when ONNX Runtime does not take the file or has no such provider."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or os.cpu_count() or 1
+    options.log_severity_level = 3
+    # Threads that spin at a barrier starve the machine's other work (see OMP_WAIT_POLICY in this room).
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    wanted = PROVIDERS[provider]
+    if wanted[0] not in onnxruntime.get_available_providers():
+        raise PreparationFailed(f"This ONNX Runtime has no {wanted[0]}: install onnxruntime-gpu.")
+    try:
+        return onnxruntime.InferenceSession(path, options, providers=wanted)
+    except Exception as error:  # the library has no base class of its own
+        raise PreparationFailed(f"ONNX Runtime cannot load {path}: {error}.") from error
 
-    def __init__(self, path: Path, rows: KvRows, threads: int | None, provider: Provider = "cpu") -> None:
-        """PreparationFailed when ONNX Runtime does not take the file or has no such provider."""
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or os.cpu_count() or 1
-        options.log_severity_level = 3
-        # Threads that spin at a barrier starve the machine's other work (see OMP_WAIT_POLICY in this room).
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        wanted = PROVIDERS[provider]
-        if wanted[0] not in onnxruntime.get_available_providers():
-            raise PreparationFailed(f"This ONNX Runtime has no {wanted[0]}: install onnxruntime-gpu.")
-        try:
-            self._session = onnxruntime.InferenceSession(path, options, providers=wanted)
-        except Exception as error:  # the library has no base class of its own
-            raise PreparationFailed(f"ONNX Runtime cannot load {path}: {error}.") from error
-        self._rows = rows
+
+class Graph:
+    """A session over rows of its own. One thread; several graphs may share a session and run at a time."""
+
+    def __init__(self, session: Session, rows: KvRows) -> None:
+        self._session, self._rows = session, rows
         self._positions = "position_ids" in {given.name for given in self._session.get_inputs()}
         self._bindings: OrderedDict[tuple[int, int], _Bound] = OrderedDict()
 
