@@ -27,7 +27,7 @@ from tests.bench.llm_peers import model_id, serving
 from tests.llm_server.tiny import Sizes, make_tiny
 
 NAMES = ("loopyard", "llama_cpp.server", "xllamacpp")
-PROMPT = "The quick brown fox number {n} jumps over {n} lazy dogs and reads {n} books. " * 6
+PROMPT = "The quick brown fox number {n} jumps over {n} lazy dogs and reads {n} books. "
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,9 @@ class Measured:
     """
 
     tokens_per_second: float
+    """From the first request to the last token, prompts included."""
+    decoding: float
+    """Tokens a second once the first one is there: the sum over the streams."""
     first_token: float
     """Median seconds until the first text."""
     cpu: float
@@ -45,8 +48,8 @@ class Measured:
 
 async def stream(
     client: httpx.AsyncClient, url: str, body: dict[str, object], tokens: int
-) -> tuple[float, int]:
-    """Read one stream; seconds until its first text, and its tokens."""
+) -> tuple[float, float, int]:
+    """Read one stream; seconds until its first text and until its end, and its tokens."""
     began, first, texts, reason = time.perf_counter(), 0.0, 0, None
     async with client.stream("POST", f"{url}/v1/completions", json=body) as answer:
         answer.raise_for_status()
@@ -55,7 +58,8 @@ async def stream(
                 reason = choice.get("finish_reason") or reason
                 texts += bool(choice.get("text"))
                 first = first or (time.perf_counter() - began if texts else 0.0)
-    return first or time.perf_counter() - began, tokens if reason == "length" else texts
+    end = time.perf_counter() - began
+    return first or end, end, tokens if reason == "length" else texts
 
 
 def processor_seconds(pid: int) -> float:
@@ -64,14 +68,16 @@ def processor_seconds(pid: int) -> float:
     return float(times.user + times.system)
 
 
-async def measure(url: str, pid: int, model: str, streams: int, tokens: int, seed: int) -> Measured:
+async def measure(
+    url: str, pid: int, model: str, streams: int, tokens: int, prompt: str, seed: int
+) -> Measured:
     """`streams` completions at once. Every one of them is as long as it may be: the end is not allowed."""
     async with httpx.AsyncClient(timeout=300) as client:
         began, used = time.perf_counter(), processor_seconds(pid)
         bodies = [
             {
                 "model": model,
-                "prompt": PROMPT.format(n=seed * 100 + n),
+                "prompt": prompt.format(n=seed * 100 + n),
                 "max_tokens": tokens,
                 "temperature": 0,
                 "stream": True,
@@ -81,13 +87,14 @@ async def measure(url: str, pid: int, model: str, streams: int, tokens: int, see
         ]
         read = await asyncio.gather(*(stream(client, url, body, tokens) for body in bodies))
         seconds = time.perf_counter() - began
-    count = sum(n for _, n in read)
+    count = sum(n for _, _, n in read)
     cpu = (processor_seconds(pid) - used) / count
-    return Measured(count / seconds, statistics.median(first for first, _ in read), cpu)
+    decoding = sum((n - 1) / max(end - first, 1e-9) for first, end, n in read)
+    return Measured(count / seconds, decoding, statistics.median(first for first, _, _ in read), cpu)
 
 
 def rounds(
-    servers: dict[str, tuple[str, int]], streams: int, tokens: int, count: int
+    servers: dict[str, tuple[str, int]], streams: int, tokens: int, prompt: str, count: int
 ) -> dict[str, list[Measured]]:
     """`count` rounds in alternating order, after one that does not count."""
     results: dict[str, list[Measured]] = {name: [] for name in servers}
@@ -95,7 +102,7 @@ def rounds(
     for n in range(count + 1):
         for name in list(servers) if n % 2 else reversed(list(servers)):
             seed = n + 1 + 50 * streams
-            got = asyncio.run(measure(*servers[name], models[name], streams, tokens, seed))
+            got = asyncio.run(measure(*servers[name], models[name], streams, tokens, prompt, seed))
             if n:
                 results[name].append(got)
     return results
@@ -103,7 +110,8 @@ def rounds(
 
 def table(results: dict[int, dict[str, list[Measured]]]) -> str:
     """Markdown; ratios are round by round to Loopyard, over 1 means that Loopyard is better."""
-    head = ("server", "streams", "tokens/s", "ratio", "first token, ms", "ratio", "CPU ms a token", "ratio")
+    columns = ("tokens/s", "decoding, tokens/s", "first token, ms", "CPU ms a token")
+    head = ("server", "streams", *(cell for column in columns for cell in (column, "ratio")))
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for streams, servers in results.items():
         ours = servers["loopyard"]
@@ -112,6 +120,8 @@ def table(results: dict[int, dict[str, list[Measured]]]) -> str:
             cells = (
                 f"{statistics.median(r.tokens_per_second for r in theirs):.0f}",
                 f"{statistics.median(a.tokens_per_second / b.tokens_per_second for a, b in pairs):.2f}",
+                f"{statistics.median(r.decoding for r in theirs):.0f}",
+                f"{statistics.median(a.decoding / b.decoding for a, b in pairs):.2f}",
                 f"{statistics.median(r.first_token for r in theirs) * 1e3:.0f}",
                 f"{statistics.median(b.first_token / a.first_token for a, b in pairs):.2f}",
                 f"{statistics.median(r.cpu for r in theirs) * 1e3:.1f}",
@@ -137,6 +147,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, help="a GGUF file")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--tokens", type=int, default=96, help="of each completion")
+    parser.add_argument("--prompt", type=int, default=6, help="sentences of the prompt, 69 tokens each here")
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--streams", type=int, nargs="+", default=[1, 8])
     parser.add_argument("--servers", nargs="+", default=list(NAMES), choices=NAMES)
@@ -149,7 +160,8 @@ def main() -> None:
                 servers[name] = stack.enter_context(serving(name, model, options.threads, 2048))
             except RuntimeError as error:
                 sys.stderr.write(f"{error}\n")
-        results = {n: rounds(servers, n, options.tokens, options.rounds) for n in options.streams}
+        prompt = PROMPT * options.prompt
+        results = {n: rounds(servers, n, options.tokens, prompt, options.rounds) for n in options.streams}
         sys.stdout.write(table(results) + "\n")
 
 
