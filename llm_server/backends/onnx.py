@@ -23,6 +23,7 @@ from llm_server.backends.llama_vocabulary import LlamaVocabulary
 from llm_server.backends.onnx_bank import Banks, read_adapter
 from llm_server.backends.onnx_graph import Batch, Graph, Provider, Session, open_session
 from llm_server.backends.onnx_manifest import MANIFEST, MIXED, PLAIN, VOCABULARY, Manifest, read_manifest
+from llm_server.backends.onnx_memory import DeviceMemory, HostMemory, Memory
 from llm_server.backends.onnx_rows import KvRows
 from llm_server.backends.onnx_vocabulary import OnnxVocabulary
 from llm_server.engine.backend import Chunk
@@ -51,7 +52,7 @@ class OnnxOptions:
     batch: int = 512
     threads: int | None = None
     provider: Provider = "cpu"
-    """`cuda` wants a folder in fp16 and onnxruntime-gpu. Keys and values stay in the host's memory."""
+    """`cuda` wants a folder in fp16 and onnxruntime-gpu."""
 
 
 class OnnxBackend:
@@ -64,9 +65,10 @@ class OnnxBackend:
         self._digest = hashlib.blake2b((folder / MANIFEST).read_bytes(), digest_size=16).digest()
         self._vocabulary = OnnxVocabulary(folder, manifest.vocabulary, frozenset(manifest.ends))
         self._slots, self._context = _sizes(manifest, options)
-        self._rows = KvRows(manifest, self._slots, self._context)
         self._plain_session: Session = self._open(PLAIN)
-        self._plain = Graph(self._plain_session, self._rows)
+        self._memory = self._reserve(self._slots + 1, self._context)
+        self._rows = KvRows(self._memory)
+        self._plain = Graph(self._plain_session, self._memory)
         self._mixed_session: Session | None = None
         self._mixed: Graph | None = None
         self._banks = Banks()
@@ -118,7 +120,7 @@ class OnnxBackend:
         resident = read_adapter(path, self._manifest)
         if self._mixed_session is None:
             self._mixed_session = self._open(MIXED)
-            self._mixed = Graph(self._mixed_session, self._rows)
+            self._mixed = Graph(self._mixed_session, self._memory)
         return resident
 
     def score(self, tokens: Sequence[int], resident: Resident | None) -> NDArray[np.float32]:
@@ -126,16 +128,16 @@ class OnnxBackend:
 
         In a row of its own beside the engine's: any thread may call it while the engine steps.
         """
-        rows = KvRows(self._manifest, 1, len(tokens))
+        memory = self._reserve(1, len(tokens))
         picked = np.arange(len(tokens))
         batch = Batch(0, np.array([tokens], np.int64), np.array([len(tokens)], np.int64), picked)
         out = np.empty((len(tokens), self._manifest.vocabulary), self._logits.dtype)
         if resident is None:
-            Graph(self._plain_session, rows).run(batch, out)
+            Graph(self._plain_session, memory).run(batch, out)
         elif self._mixed_session is not None:
             own = Blend(((resident, 1.0),), resident.digest)
             bank = Banks().of([own])
-            Graph(self._mixed_session, rows).run(batch, out, bank, bank.scales([own], rows.dtype))
+            Graph(self._mixed_session, memory).run(batch, out, bank, bank.scales([own], memory.dtype))
         return out.astype(np.float32, copy=False)
 
     def free_adapter(self, resident: Resident) -> None:
@@ -216,7 +218,13 @@ class OnnxBackend:
         if self._mixed is None:
             raise EngineFailure("An adapter is used that this backend has not loaded.")
         bank = self._banks.of(blends)
-        self._mixed.run(batch, out, bank, bank.scales(blends, self._rows.dtype))
+        self._mixed.run(batch, out, bank, bank.scales(blends, self._memory.dtype))
+
+    def _reserve(self, rows: int, context: int) -> Memory:
+        provider = self._options.provider
+        if provider == "cpu":
+            return HostMemory(self._manifest, rows, context)
+        return DeviceMemory(self._manifest, rows, context, provider)
 
     def _open(self, graph: str) -> Session:
         return open_session(self._folder / graph, self._options.threads, self._options.provider)

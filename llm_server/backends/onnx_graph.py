@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from llm_server.backends.onnx_bank import Bank
 from llm_server.backends.onnx_manifest import SCALES
-from llm_server.backends.onnx_rows import KvRows
+from llm_server.backends.onnx_memory import Memory
 from llm_server.errors import EngineFailure, PreparationFailed
 
 Provider = Literal["cpu", "cuda"]
@@ -64,10 +64,10 @@ def open_session(path: Path, threads: int | None, provider: Provider = "cpu") ->
 
 
 class Graph:
-    """A session over rows of its own. One thread; several graphs may share a session and run at a time."""
+    """A session over a memory of its own. One thread; several of them may share a session and run at once."""
 
-    def __init__(self, session: Session, rows: KvRows) -> None:
-        self._session, self._rows = session, rows
+    def __init__(self, session: Session, memory: Memory) -> None:
+        self._session, self._memory = session, memory
         self._positions = "position_ids" in {given.name for given in self._session.get_inputs()}
         self._bindings: OrderedDict[tuple[int, int], _Bound] = OrderedDict()
 
@@ -128,11 +128,12 @@ class Graph:
         bound = self._bindings.get((first, count))
         if bound is None:
             bound = self._bindings[first, count] = _Bound(self._session)
-            for name, array in self._rows.arrays.items():
-                view = array[first : first + count]
-                shape, at = view.shape, view.ctypes.data
-                bound.io.bind_input(f"past_key_values.{name}", "cpu", 0, array.dtype.type, shape, at)
-                bound.io.bind_output(f"present.{name}", "cpu", 0, array.dtype.type, shape, at)
+            memory = self._memory
+            shape, kind = (count, *memory.shape[1:]), memory.dtype.type
+            for name in memory.names:
+                at = memory.pointer(name, first)
+                bound.io.bind_input(f"past_key_values.{name}", memory.device, 0, kind, shape, at)
+                bound.io.bind_output(f"present.{name}", memory.device, 0, kind, shape, at)
             if len(self._bindings) > BINDINGS:
                 self._bindings.popitem(last=False)
         self._bindings.move_to_end((first, count))

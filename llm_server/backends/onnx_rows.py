@@ -7,25 +7,16 @@ rows are copied only when somebody joins or leaves.
 
 from collections.abc import Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
-from llm_server.backends.onnx_manifest import Manifest
+from llm_server.backends.onnx_memory import Memory
 
 
 class KvRows:
-    """Keys and values of every layer as [slots, heads, context, width]; the system gives pages when they are
-    written first, so that unused context costs no memory.
-    """
+    """Which slot lies in which row of a memory, and how much it holds."""
 
-    def __init__(self, manifest: Manifest, slots: int, context: int) -> None:
-        self.shape = (slots, manifest.kv_heads, context, manifest.head_dim)
-        self.dtype = np.dtype(manifest.dtype)
-        names = [f"{layer}.{kind}" for layer in range(manifest.layers) for kind in ("key", "value")]
-        self.arrays: dict[str, NDArray[np.generic]] = {
-            name: np.zeros(self.shape, self.dtype) for name in names
-        }
-        """By `layer.key` and `layer.value`."""
+    def __init__(self, memory: Memory) -> None:
+        """The memory has one row more than there are slots, to exchange others through."""
+        self.memory = memory
+        slots = self._spare = memory.shape[0] - 1
         self._row = list(range(slots))
         self._slot = list(range(slots))
         self._held = [0] * slots
@@ -50,7 +41,7 @@ class KvRows:
 
     def share(self, source: int, target: int, length: int) -> None:
         """Copy the first `length` tokens."""
-        self._copy(self._row[source], self._row[target], length)
+        self.memory.copy(self._row[source], self._row[target], length)
         self._held[target] = length
 
     def hold(self, slot: int, length: int) -> None:
@@ -70,16 +61,11 @@ class KvRows:
     def _exchange(self, one: int, other: int) -> None:
         """Swap two rows; an empty one takes nothing along."""
         first, second = self._slot[one], self._slot[other]
+        copy = self.memory.copy
         if self._held[second]:
-            kept = {name: array[other, :, : self._held[second]].copy() for name, array in self.arrays.items()}
-            self._copy(one, other, self._held[first])
-            for name, array in self.arrays.items():
-                array[one, :, : self._held[second]] = kept[name]
-        else:
-            self._copy(one, other, self._held[first])
+            copy(other, self._spare, self._held[second])
+        copy(one, other, self._held[first])
+        if self._held[second]:
+            copy(self._spare, one, self._held[second])
         self._slot[one], self._slot[other] = second, first
         self._row[first], self._row[second] = other, one
-
-    def _copy(self, source: int, target: int, length: int) -> None:
-        for array in self.arrays.values():
-            array[target, :, :length] = array[source, :, :length]

@@ -12,6 +12,7 @@ import pytest
 from llm_server.backends.llama_cpp import LlamaBackend, LlamaOptions
 from llm_server.backends.onnx import OnnxBackend, OnnxOptions
 from llm_server.backends.onnx_manifest import MANIFEST, PLAIN, WEIGHTS
+from llm_server.backends.onnx_memory import DeviceMemory, Memory
 from llm_server.constraints.tools import CallGrammar, Words
 from llm_server.engine.backend import Chunk
 from llm_server.engine.engine import Limits
@@ -83,6 +84,24 @@ def test_slots_that_lie_apart_decode_in_one_run(backend: OnnxBackend, reference:
             tokens = sequences.get(chunk.slot, [step, 5, 6])
             if chunk.wanted:
                 check(backend, row, reference(tokens))
+
+
+class OnDevice(OnnxBackend):
+    """Keys and values in the memory that CUDA would use, on the processor."""
+
+    def _reserve(self, rows: int, context: int) -> Memory:
+        return DeviceMemory(self.manifest, rows, context, "cpu")
+
+
+def test_a_devices_memory_serves_as_well(models: Path, reference: Reference) -> None:
+    backend = OnDevice(prepared(models, "fp32"), OnnxOptions(running=2, threads=1))
+    first, second = prompts(2)
+    backend.decode([Chunk(0, 0, first, False), Chunk(3, 0, second, False)])
+    backend.share(3, 5, len(second))
+    rows = backend.decode([Chunk(5, len(second), [7], True), Chunk(0, len(first), [8], True)])
+    check(backend, rows[0], reference([*second, 7]))
+    check(backend, rows[1], reference([*first, 8]))
+    backend.close()
 
 
 def test_a_shared_prefix_is_a_copy(backend: OnnxBackend, reference: Reference) -> None:

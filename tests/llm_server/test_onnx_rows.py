@@ -1,19 +1,37 @@
 """Whatever is exchanged, every slot keeps its tokens."""
 
+import ctypes
+
 import numpy as np
-from hypothesis import given
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llm_server.backends.onnx_manifest import Manifest
+from llm_server.backends.onnx_memory import DeviceMemory, HostMemory
 from llm_server.backends.onnx_rows import KvRows
 
 SLOTS, CONTEXT = 7, 9
 MANIFEST = Manifest("x", "", "fp32", "float32", 1, 2, 1, 2, 10, CONTEXT, (), 8)
 
 
+def arrays(rows: KvRows) -> "list[np.ndarray[tuple[int, ...], np.dtype[np.float32]]]":
+    """The tensors, as a run sees them."""
+    memory = rows.memory
+    if isinstance(memory, HostMemory):
+        return [array.astype(np.float32, copy=False) for array in memory.arrays.values()]
+    assert isinstance(memory, DeviceMemory)
+    return [
+        np.ctypeslib.as_array(
+            (ctypes.c_float * int(np.prod(memory.shape))).from_address(memory.pointer(name, 0))
+        ).reshape(memory.shape)
+        for name in memory.names
+    ]
+
+
 def write(rows: KvRows, slot: int, start: int, values: list[int]) -> None:
     """What a run does: the row of the slot gets keys and values from `start` on."""
-    for array in rows.arrays.values():
+    for array in arrays(rows):
         for offset, value in enumerate(values):
             array[rows.row(slot), :, start + offset] = value
     rows.hold(slot, start + len(values))
@@ -30,9 +48,17 @@ steps = st.lists(
 )
 
 
-@given(steps)
-def test_slots_keep_their_tokens(operations: "list[tuple[str, set[int] | int, int]]") -> None:
-    rows = KvRows(MANIFEST, SLOTS, CONTEXT)
+@pytest.mark.parametrize("device", [False, True])
+@settings(max_examples=40, deadline=None)
+@given(operations=steps)
+def test_slots_keep_their_tokens(device: bool, operations: "list[tuple[str, set[int] | int, int]]") -> None:
+    """A device's memory is copied by ONNX Runtime; here the device is the processor."""
+    memory = (
+        DeviceMemory(MANIFEST, SLOTS + 1, CONTEXT, "cpu")
+        if device
+        else HostMemory(MANIFEST, SLOTS + 1, CONTEXT)
+    )
+    rows = KvRows(memory)
     held: list[list[int]] = [[] for _ in range(SLOTS)]
     for name, what, value in operations:
         if isinstance(what, set):
@@ -48,12 +74,12 @@ def test_slots_keep_their_tokens(operations: "list[tuple[str, set[int] | int, in
             held[value] = held[what][: len(held[what]) // 2]
             rows.share(what, value, len(held[value]))
         for slot, tokens in enumerate(held):
-            for array in rows.arrays.values():
+            for array in arrays(rows):
                 assert (array[rows.row(slot), :, : len(tokens)] == np.array(tokens)[None, :, None]).all()
 
 
 def test_neighbours_stay_where_they_are() -> None:
-    rows = KvRows(MANIFEST, SLOTS, CONTEXT)
+    rows = KvRows(HostMemory(MANIFEST, SLOTS + 1, CONTEXT))
     assert rows.gather([4, 2, 3]) == 2
     assert [rows.row(slot) for slot in range(SLOTS)] == list(range(SLOTS))
     first = rows.gather([2, 3, 6])

@@ -56,7 +56,8 @@ def test_a_tool_call_fits_its_schema(url: str) -> None:
         answer = client.chat.completions.create(
             model="tiny", messages=ASK, tools=[TOOL], tool_choice="required", max_tokens=200
         )
-    call: Any = (answer.choices[0].message.tool_calls or [None])[0]
+    calls: Any = answer.choices[0].message.tool_calls
+    (call,) = calls
     assert call.function.name == "weather"
     assert json.loads(call.function.arguments)["city"] in str(ASK[0]["content"])
 
