@@ -62,7 +62,8 @@ def test_usage_of_a_stream_comes_last_without_choices(calls: Calls) -> None:
 @pytest.mark.parametrize("field", ["max_tokens", "max_completion_tokens"])
 @pytest.mark.parametrize("limit", [1, 7])
 def test_both_names_of_the_limit(calls: Calls, field: str, limit: int) -> None:
-    answer = calls.do(CREATE, **TINY, **{field: limit})
+    limited: dict[str, Any] = {**TINY, field: limit}
+    answer = calls.do(CREATE, **limited)
     assert answer.usage.completion_tokens == limit
     assert answer.choices[0].finish_reason == "length"
 

@@ -1,6 +1,7 @@
 """langchain-openai on the server."""
 
 import json
+from collections.abc import AsyncIterator
 from typing import Any, Literal
 
 import openai
@@ -11,8 +12,6 @@ from pydantic import BaseModel, SecretStr
 
 from tests.llm_server.conformance.calls import Server
 
-# langchain-openai keeps one asynchronous connection pool for all of its models.
-shared_loop = pytest.mark.asyncio(loop_scope="module")
 CALL = 'call search {"query": "refund"}'
 
 
@@ -34,6 +33,19 @@ def chat(server: Server, request: pytest.FixtureRequest) -> ChatOpenAI:
     return model(server, use_responses_api=request.param)
 
 
+@pytest.fixture
+async def pool() -> AsyncIterator[Any]:
+    """Connections of one test; its own asynchronous ones would outlive the loop."""
+    async with openai.DefaultAsyncHttpxClient() as client:
+        yield client
+
+
+@pytest.fixture
+async def later(chat: ChatOpenAI, server: Server, pool: Any) -> ChatOpenAI:
+    """The same for asynchronous calls."""
+    return model(server, use_responses_api=chat.use_responses_api, http_async_client=pool)
+
+
 def model(server: Server, name: str = "echo", **more: Any) -> ChatOpenAI:
     return ChatOpenAI(
         model=name,
@@ -53,10 +65,9 @@ def test_an_answer_with_usage(chat: ChatOpenAI) -> None:
     assert answer.usage_metadata["output_tokens"] == len("hello") + 1
 
 
-@shared_loop
-async def test_an_answer_later(chat: ChatOpenAI) -> None:
-    assert (await chat.ainvoke("hello")).text == "hello"
-    assert [answer.text for answer in await chat.abatch(["a", "b"])] == ["a", "b"]
+async def test_an_answer_later(later: ChatOpenAI) -> None:
+    assert (await later.ainvoke("hello")).text == "hello"
+    assert [answer.text for answer in await later.abatch(["a", "b"])] == ["a", "b"]
 
 
 def test_a_stream_with_usage(chat: ChatOpenAI) -> None:
@@ -69,9 +80,8 @@ def test_a_stream_with_usage(chat: ChatOpenAI) -> None:
     assert whole.usage_metadata["output_tokens"] == len("hello there") + 1
 
 
-@shared_loop
-async def test_a_stream_later(chat: ChatOpenAI) -> None:
-    assert "".join([piece.text async for piece in chat.astream("hello there")]) == "hello there"
+async def test_a_stream_later(later: ChatOpenAI) -> None:
+    assert "".join([piece.text async for piece in later.astream("hello there")]) == "hello there"
 
 
 def test_a_tool_and_its_answer(chat: ChatOpenAI) -> None:
@@ -84,11 +94,10 @@ def test_a_tool_and_its_answer(chat: ChatOpenAI) -> None:
 
 
 def test_a_tool_in_a_stream(chat: ChatOpenAI) -> None:
-    pieces = list(chat.bind_tools([search]).stream(CALL))
-    whole = pieces[0]
-    for piece in pieces[1:]:
-        whole = whole + piece
-    assert whole.tool_calls[0]["args"] == {"query": "refund"}  # type: ignore[attr-defined]
+    whole: Any = None
+    for piece in chat.bind_tools([search]).stream(CALL):
+        whole = piece if whole is None else whole + piece
+    assert whole.tool_calls[0]["args"] == {"query": "refund"}
 
 
 @pytest.mark.parametrize("choice", ["any", "search", "none"])
@@ -138,15 +147,15 @@ def test_completions(server: Server) -> None:
     assert writer.invoke("once") == "".join(writer.stream("once"))
 
 
-@shared_loop
 @pytest.mark.parametrize("texts", [["one"], ["one", "two", "three"]])
-async def test_embeddings(server: Server, texts: list[str]) -> None:
+async def test_embeddings(server: Server, pool: Any, texts: list[str]) -> None:
     # With the check it would fetch a tokenizer of OpenAI's over the network.
     embeddings = OpenAIEmbeddings(
         model="all-minilm-l6-v2",
         base_url=server.base,
         api_key=SecretStr(server.key),
         check_embedding_ctx_length=False,
+        http_async_client=pool,
     )
     vectors = embeddings.embed_documents(texts)
     assert [len(vector) for vector in vectors] == [384] * len(texts)

@@ -75,7 +75,7 @@ def test_choices_and_a_stop_string(calls: Calls) -> None:
 )
 @pytest.mark.parametrize("form", ["float", "base64", None])
 def test_embeddings_in_every_form(calls: Calls, given: Any, count: int, form: str | None) -> None:
-    fields = {} if form is None else {"encoding_format": form}
+    fields: dict[str, Any] = {} if form is None else {"encoding_format": form}
     answer = calls.do(EMBED, model=MINILM, input=given, **fields)
     assert (answer.object, answer.model) == ("list", MINILM)
     assert [entry.index for entry in answer.data] == list(range(count))
