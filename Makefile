@@ -34,6 +34,7 @@ trial: setup ## Evaluate the whole chain and write tables: make trial DATA=DIR (
 bench: setup-test ## Time and memory beside peers (a quiet machine; not part of the tests)
 	@$(PY) -m tests.bench.llm_throughput
 	@$(PY) -m tests.bench.gateway_overhead
+	@$(PY) -m tests.bench.adapter_life
 
 lock: ## Resolve pyproject.toml into the lock files
 	@$(PY) compose/scripts/lock.py
