@@ -8,6 +8,7 @@ table with the pass lines; exit code 1 where correctness fails. Run it on a quie
 
 import argparse
 import itertools
+import math
 import random
 import statistics
 import sys
