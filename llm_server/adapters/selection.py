@@ -61,7 +61,9 @@ class Selection:
             if lent is not None:
                 return lent
             self.parts = self._find()
-        raise Conflict("The adapter has just been unloaded. Try again.", code="adapter_unloaded")
+        gone = Conflict("The adapter has just been unloaded. Try again.", code="adapter_unloaded")
+        gone.retry_after = 0.1
+        raise gone
 
     def release(self) -> None:
         """One use less."""

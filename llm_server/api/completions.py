@@ -1,8 +1,8 @@
 """POST /v1/completions: text that goes on from a prompt, without a chat template."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, aclosing
 
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import JSONResponse, Response
@@ -12,7 +12,7 @@ from llm_server.api.auth import INFERENCE, require
 from llm_server.api.payloads import Head, Payload, usage_of
 from llm_server.api.prepare import Job, max_tokens, sampling
 from llm_server.api.schemas import CompletionRequest
-from llm_server.api.sse import SseResponse, unless_gone
+from llm_server.api.sse import SseResponse, chained, unless_gone
 from llm_server.api.stream import Stream
 from llm_server.catalog import ChatModel
 from llm_server.engine.backend import Vocabulary
@@ -34,7 +34,10 @@ async def complete(request: Request, body: CompletionRequest) -> Response:
     permit(request, jobs[0].model)
     if not body.stream:
         return await unless_gone(request, _whole(model, jobs, body))
-    return SseResponse(_chunks(model, jobs, body))
+    chunks = _chunks(model, jobs, body)
+    # The first chunk is made here: a full queue is still an error with its own status.
+    first = await anext(chunks)
+    return SseResponse(chained(first, chunks))
 
 
 def _jobs(model: ChatModel, body: CompletionRequest) -> list[Job]:
@@ -71,10 +74,15 @@ def _prompts(prompt: str | list[str] | list[int] | list[list[int]]) -> list[str 
     return many
 
 
-async def _events(model: ChatModel, jobs: list[Job], n: int) -> AsyncIterator[tuple[int, Delta | Finished]]:
-    """Events of all choices; one prompt after the other is read, all are computed together."""
+async def _events(
+    model: ChatModel, jobs: list[Job], n: int
+) -> AsyncGenerator[tuple[int, Delta | Finished], None]:
+    """Events of all choices; one prompt after the other is read, all are computed together. An empty one
+    comes first, when the engine has taken all of them.
+    """
     async with AsyncExitStack() as stack:
         streams = [await stack.enter_async_context(Stream(model.engine, n, job.sequence)) for job in jobs]
+        yield 0, Delta("")
         for number, stream in enumerate(streams):
             async for index, event in stream:
                 if isinstance(event, Failed):
@@ -98,18 +106,22 @@ async def _whole(model: ChatModel, jobs: list[Job], body: CompletionRequest) -> 
     return JSONResponse(head.payload(choices, _usage([end.usage for end in ends], n)))
 
 
-async def _chunks(model: ChatModel, jobs: list[Job], body: CompletionRequest) -> AsyncIterator[Payload]:
+async def _chunks(
+    model: ChatModel, jobs: list[Job], body: CompletionRequest
+) -> AsyncGenerator[Payload, None]:
     n = body.n or 1
     head = Head("cmpl", jobs[0].model.served, "text_completion", jobs[0].model.fingerprint)
     usages: list[Usage] = []
-    for i in range(len(jobs) * n if body.echo else 0):
-        yield head.payload([_choice(i, _echoed(model, jobs[i // n], body), [], None, body)])
-    async for index, event in _events(model, jobs, n):
-        if isinstance(event, Delta):
-            yield head.payload([_choice(index, event.text, list(event.scores), None, body)])
-        else:
-            usages.append(event.usage)
-            yield head.payload([_choice(index, "", [], event.reason, body)])
+    async with aclosing(_events(model, jobs, n)) as events:
+        await anext(events)
+        for i in range(len(jobs) * n if body.echo else 1):
+            yield head.payload([_choice(i, _echoed(model, jobs[i // n], body), [], None, body)])
+        async for index, event in events:
+            if isinstance(event, Delta):
+                yield head.payload([_choice(index, event.text, list(event.scores), None, body)])
+            else:
+                usages.append(event.usage)
+                yield head.payload([_choice(index, "", [], event.reason, body)])
     if body.include_usage:
         yield head.payload([], _usage(usages, n))
 

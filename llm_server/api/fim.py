@@ -1,7 +1,8 @@
 """Filling in the middle: POST /v1/fim/completions as Mistral has it, POST /infill as llama.cpp has it."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request
@@ -12,7 +13,7 @@ from llm_server.api.auth import INFERENCE, require
 from llm_server.api.payloads import Answer, Head, Payload, usage_of
 from llm_server.api.prepare import Job, max_tokens, sampling
 from llm_server.api.schemas import FimRequest, Generation, InfillRequest
-from llm_server.api.sse import SseResponse, unless_gone
+from llm_server.api.sse import SseResponse, chained, unless_gone
 from llm_server.api.stream import Stream
 from llm_server.catalog import Catalog, ChatModel
 from llm_server.engine.sequence import Delta, Failed, Finished
@@ -32,7 +33,7 @@ async def fim(request: Request, body: FimRequest) -> Response:
     job = await asyncio.to_thread(_fim_job, model, body)
     permit(request, job.model)
     if body.stream:
-        return SseResponse(_fim_chunks(job))
+        return await _streamed(_fim_chunks(job))
     return await unless_gone(request, _fim_whole(job))
 
 
@@ -44,7 +45,7 @@ async def infill(request: Request, body: InfillRequest) -> Response:
     permit(request, job.model)
     silent = body.n_predict == 0
     if body.stream:
-        return SseResponse(_infill_chunks(job, silent))
+        return await _streamed(_infill_chunks(job, silent))
     return await unless_gone(request, _infill_whole(job, silent))
 
 
@@ -83,9 +84,16 @@ def _job(model: ChatModel, body: Generation, tokens: list[int], wanted: int | No
     return Job(model, tokens, sampling(model, body, None), limit, body.stops, lambda: None)
 
 
-async def _events(job: Job) -> AsyncIterator[str | Finished]:
-    """Text as it comes, then the end."""
+async def _streamed(chunks: AsyncGenerator[Payload, None]) -> Response:
+    """The first chunk is made here: a full queue is still an error with its own status."""
+    first = await anext(chunks)
+    return SseResponse(chained(first, chunks))
+
+
+async def _events(job: Job) -> AsyncGenerator[str | Finished, None]:
+    """Nothing, once the engine has taken it; text as it comes; the end."""
     async with Stream(job.model.engine, 1, job.sequence) as stream:
+        yield ""
         async for _, event in stream:
             match event:
                 case Delta(text):
@@ -108,15 +116,17 @@ async def _fim_whole(job: Job) -> Response:
     return JSONResponse(head.payload([answer.choice(False)], usage_of(usages)))
 
 
-async def _fim_chunks(job: Job) -> AsyncIterator[Payload]:
+async def _fim_chunks(job: Job) -> AsyncGenerator[Payload, None]:
     answer, head = Answer(0), Head("cmpl", job.model.served, "chat.completion.chunk", job.model.fingerprint)
-    async for event in _events(job):
-        if isinstance(event, Finished):
-            answer.finish(event.reason, event.usage)
-            # Mistral's last chunk carries finish_reason and usage together.
-            yield head.payload([answer.chunk({"content": ""}, reason=answer.reason)], usage_of([event.usage]))
-        else:
-            yield head.payload([answer.chunk({"role": "assistant", **answer.add(Content(event))})])
+    async with aclosing(_events(job)) as events:
+        async for event in events:
+            if isinstance(event, Finished):
+                answer.finish(event.reason, event.usage)
+                usage = usage_of([event.usage])
+                # Mistral's last chunk carries finish_reason and usage together.
+                yield head.payload([answer.chunk({"content": ""}, reason=answer.reason)], usage)
+            else:
+                yield head.payload([answer.chunk({"role": "assistant", **answer.add(Content(event))})])
 
 
 async def _infill_whole(job: Job, silent: bool) -> Response:
@@ -129,12 +139,13 @@ async def _infill_whole(job: Job, silent: bool) -> Response:
     return JSONResponse({"content": "" if silent else text, **end})
 
 
-async def _infill_chunks(job: Job, silent: bool) -> AsyncIterator[Payload]:
-    async for event in _events(job):
-        if isinstance(event, Finished):
-            yield {"content": "", **_infill_end(job, event)}
-        elif not silent:
-            yield {"index": 0, "content": event, "stop": False}
+async def _infill_chunks(job: Job, silent: bool) -> AsyncGenerator[Payload, None]:
+    async with aclosing(_events(job)) as events:
+        async for event in events:
+            if isinstance(event, Finished):
+                yield {"content": "", **_infill_end(job, event)}
+            else:
+                yield {"index": 0, "content": "" if silent else event, "stop": False}
 
 
 def _infill_end(job: Job, end: Finished) -> dict[str, Any]:

@@ -111,6 +111,10 @@ def test_a_full_queue_is_429_with_retry_after(busy_url: str) -> None:
     assert int(refused.value.response.headers["retry-after"]) >= 1
     with pytest.raises(openai.RateLimitError):
         client.chat.completions.create(model="tiny-f16", messages=HI, stream=True)
+    with pytest.raises(openai.RateLimitError):
+        client.completions.create(model="tiny-f16", prompt="x", stream=True)
+    with pytest.raises(openai.RateLimitError):
+        client.responses.create(model="tiny-f16", input="x", stream=True)
     stream.close()
     client.close()
 
