@@ -222,13 +222,27 @@ class LlamaSampler:
 
 
 def utf8_tail(data: bytes) -> bytes | None:
-    """The unfinished character at the end of UTF-8 text, or None when the text is broken."""
+    """The unfinished character at the end of UTF-8 text, or None when the text is broken.
+
+    The decoder takes two bytes of a surrogate for a beginning, which nothing can finish.
+    """
     decoder = codecs.getincrementaldecoder("utf-8")("strict")
     try:
         decoder.decode(data)
     except UnicodeDecodeError:
         return None
-    return bytes(decoder.getstate()[0])
+    tail = bytes(decoder.getstate()[0])
+    return tail if not tail or any(_finished(tail, byte) for byte in (b"\x80", b"\xbf")) else None
+
+
+def _finished(tail: bytes, byte: bytes) -> bool:
+    """Whether a character can end with this byte, as often as it takes."""
+    length = 2 if tail[0] < 0xE0 else 3 if tail[0] < 0xF0 else 4
+    try:
+        (tail + byte * (length - len(tail))).decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _fits(grammar: Pointer, token: int) -> bool:

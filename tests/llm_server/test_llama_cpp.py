@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from llm_server.backends.llama_cpp import LlamaBackend, LlamaOptions
+from llm_server.backends.llama_sampler import utf8_tail
 from llm_server.engine.backend import Chunk
 from llm_server.engine.engine import Limits
 from llm_server.engine.grammar import FixedGuide, Grammar
@@ -26,6 +27,18 @@ def test_a_batch_of_16_tokens_decodes_in_every_quantisation(tiny: Callable[[str]
     assert rows == [15, 31]
     assert backend.logits(15).shape == (backend.vocabulary.size,)
     backend.close()
+
+
+def test_every_beginning_of_a_character_can_be_finished() -> None:
+    """Two bytes of a surrogate were taken for one, and then no token fitted."""
+    dead = [b"\xed\xa0", b"\xed\xbc", b"\xe0\x80", b"\xf0\x80", b"\xf4\x90", b"\xc0", b"\xff", b"\x80"]
+    assert [utf8_tail(tail) for tail in dead] == [None] * len(dead)
+    for text in ("é", "€", "\ud7ff", "\U0010ffff", "\U00010000", "\u0800"):
+        whole = text.encode()
+        assert [utf8_tail(whole[:n]) for n in range(1, len(whole))] == [
+            whole[:n] for n in range(1, len(whole))
+        ]
+        assert utf8_tail(whole) == b""
 
 
 def test_a_batch_says_what_each_sequence_says_alone(backend: LlamaBackend) -> None:
