@@ -40,7 +40,18 @@ def examine(settings: Settings) -> list[Finding]:
         ("memory", lambda: f"{psutil.virtual_memory().available / GIGABYTE:.1f} GB free"),
         ("port", lambda: _port(settings.host, settings.port)),
     ]
+    if settings.backend == "onnx":
+        looks.insert(1, ("ONNX Runtime", lambda: _onnx(settings.provider)))
     return [_look(what, look) for what, look in looks]
+
+
+def _onnx(provider: str) -> str:
+    import onnxruntime
+
+    there = onnxruntime.get_available_providers()
+    if not any(provider in name.lower() for name in there):
+        raise OSError(f"it has no provider for {provider}: install onnxruntime-gpu or set LLM_PROVIDER=cpu")
+    return f"{onnxruntime.__version__}; {', '.join(there)}"
 
 
 def _look(what: str, look: Callable[[], str]) -> Finding:
