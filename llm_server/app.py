@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
+from functools import partial
 
 from fastapi import FastAPI
 
@@ -16,6 +16,7 @@ from llm_server.api import (
     adapters_compat,
     chat,
     completions,
+    config,
     embeddings,
     errors,
     fim,
@@ -23,12 +24,14 @@ from llm_server.api import (
     operations,
     rerank,
 )
-from llm_server.api.middleware import BodyLimit, RequestId
+from llm_server.api.middleware import BodyLimit, Held, RequestId
 from llm_server.api.quota import Quota
 from llm_server.api.responses import endpoints as responses
 from llm_server.catalog import Catalog, ChatModel
+from llm_server.config.follow import follow_files
+from llm_server.config.reload import Reloader
+from llm_server.errors import LlmServerError
 from llm_server.keys import Keys
-from llm_server.load import load_catalog
 from llm_server.metrics import Metrics
 from llm_server.response_store import ResponseStore
 from llm_server.settings import Settings
@@ -48,12 +51,20 @@ class Status:
 
 
 async def follow(
-    folder: Path | None, loading: "asyncio.Future[None]", catalog: Catalog, stop: asyncio.Event
+    settings: Settings,
+    loading: "asyncio.Future[None]",
+    catalog: Catalog,
+    reload: Callable[[], None],
+    stop: asyncio.Event,
 ) -> None:
-    """Watch the folder of adapters, once the model is there."""
+    """Watch the files and the folder of the settings, once the models are there."""
     await asyncio.wait([loading])
-    if folder is not None and managers(catalog):
-        await watch(folder, managers(catalog)[0], stop)
+    if not catalog.ready:
+        return
+    watched = [follow_files([settings.config, settings.keys_file], reload, stop)]
+    if settings.adapters is not None:
+        watched.append(watch(settings.adapters, lambda: next(iter(managers(catalog)), None), stop))
+    await asyncio.gather(*watched)
 
 
 def managers(catalog: Catalog) -> list[AdapterManager]:
@@ -75,32 +86,47 @@ def create_app(
         settings.data / "responses.sqlite3", count=settings.responses, size=settings.responses_mb << 20
     )
 
+    keys, reloader = Keys(settings), Reloader(settings, catalog, metrics, progress)
+
     async def load() -> None:
         try:
-            await asyncio.to_thread(load_catalog, settings, catalog, metrics, progress)
+            await asyncio.to_thread(reloader.load)
             status.now = "ok"
         except Exception as error:
             log.exception("loading failed") if on_failure is None else on_failure(error)
             status.now, status.error = "failed", error
 
+    def reload(*, unless_seen: bool = False) -> None:
+        """What is refused is in the log and in GET /admin/config."""
+        for one in (keys.reload, partial(reloader.load, unless_seen=unless_seen)):
+            try:
+                one()
+            except LlmServerError as error:
+                log.error("an edit is not followed: %s", error.message)
+
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         loading, stop = asyncio.ensure_future(load()), asyncio.Event()
-        watching = asyncio.ensure_future(follow(settings.adapters, loading, catalog, stop))
+        watching = asyncio.ensure_future(
+            follow(settings, loading, catalog, partial(reload, unless_seen=True), stop)
+        )
         yield
         status.now = "draining"
         stop.set()
         await asyncio.gather(loading, watching)
+        await asyncio.to_thread(reloader.close)
         await asyncio.to_thread(catalog.close)
         store.close()
 
     app = FastAPI(title="Loopyard llm_server", lifespan=lifespan, docs_url="/docs", redoc_url=None)
     app.state.catalog, app.state.metrics, app.state.status = catalog, metrics, status
-    app.state.keys, app.state.quota = Keys(settings), Quota()
+    app.state.keys, app.state.quota = keys, Quota()
+    app.state.reloader, app.state.follow = reloader, reload
     app.state.responses = store
     app.add_middleware(BodyLimit, megabytes=settings.max_body_mb)
     metrics.registry.register(AdapterCollector(lambda: managers(catalog)))
     app.add_middleware(RequestId, metrics=metrics)
+    app.add_middleware(Held)
     errors.install(app)
     for room in (
         chat,
@@ -113,6 +139,7 @@ def create_app(
         adapters_compat,
         models,
         operations,
+        config,
     ):
         app.include_router(room.router)
     return app

@@ -1,6 +1,7 @@
 """The models that this server has, by id."""
 
 import hashlib
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,33 @@ from llm_server.errors import BadRequest, ModelLoading, ModelNotFound
 from llm_server.tool_calls import Marks
 
 EXTENSIONS = ["x-span", "x-sql", "grounding"]
+
+
+class Uses:
+    """Requests that hold a model: from the moment that they resolved its name until they are answered."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._count = 0
+        self._closed = False
+
+    def begin(self) -> bool:
+        """One more; False where the model has left, so that its name is to be resolved again."""
+        with self._changed:
+            self._count += not self._closed
+            return not self._closed
+
+    def end(self) -> None:
+        """One less."""
+        with self._changed:
+            self._count -= 1
+            self._changed.notify_all()
+
+    def close(self, seconds: float) -> bool:
+        """Take no more as soon as there are none; False where there still are some after `seconds`."""
+        with self._changed:
+            self._closed = self._closed or self._changed.wait_for(lambda: not self._count, seconds)
+            return self._closed
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +63,7 @@ class ChatModel:
     selection: Selection | None = None
     """The adapters of a request; None is the base alone."""
     created: int = field(default_factory=lambda: int(time.time()))
+    uses: Uses = field(default_factory=Uses, compare=False)
 
     @property
     def served(self) -> str:
@@ -86,6 +115,12 @@ class ChatModel:
             "extensions": EXTENSIONS,
         }
 
+    def close(self) -> None:
+        """Stop the engine; sequences that are left fail."""
+        if self.adapters is not None:
+            self.adapters.close()
+        self.engine.close()
+
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingModelEntry:
@@ -95,6 +130,7 @@ class EmbeddingModelEntry:
     embedder: Embedder
     aliases: tuple[str, ...] = ()
     created: int = field(default_factory=lambda: int(time.time()))
+    uses: Uses = field(default_factory=Uses, compare=False)
 
     def card(self) -> dict[str, object]:
         """Its entry in /v1/models."""
@@ -107,6 +143,10 @@ class EmbeddingModelEntry:
             "capabilities": ["embeddings"],
             "dimensions": self.embedder.model.dimensions,
         }
+
+    def close(self) -> None:
+        """After the running batch."""
+        self.embedder.close()
 
 
 Entry = ChatModel | EmbeddingModelEntry
@@ -123,6 +163,17 @@ class Catalog:
         """Make a model available."""
         for name in (entry.id, *entry.aliases):
             self._entries.setdefault(name.lower(), entry)
+
+    def replace(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Serve these models from now on, in one step. Returns those that are served no longer."""
+        fresh = Catalog()
+        for entry in entries:
+            fresh.add(entry)
+        kept = {id(entry.uses) for entry in entries}
+        # One assignment: a lookup sees the models before, or those after.
+        before, self._entries = self.all(), fresh._entries
+        self.ready = True
+        return [entry for entry in before if id(entry.uses) not in kept]
 
     def all(self) -> list[Entry]:
         """Each model once."""
@@ -179,11 +230,6 @@ class Catalog:
     def close(self) -> None:
         """Stop every engine and embedder."""
         for entry in self.all():
-            if isinstance(entry, ChatModel):
-                if entry.adapters is not None:
-                    entry.adapters.close()
-                entry.engine.close()
-            else:
-                entry.embedder.close()
+            entry.close()
         self._entries.clear()
         self.ready = False

@@ -4,6 +4,7 @@ LlmServerError 500
 |- BadRequest 400 (invalid_value)
 |  |- ContextLengthExceeded (context_length_exceeded)
 |  |- UnsupportedSchema (unsupported_schema)
+|  |- ConfigRefused (config_refused): an edit of LLM_CONFIG, with its line; what runs goes on
 |  '- BodyTooLarge 413 (body_too_large)
 |- Unauthorized 401 (invalid_api_key)
 |- Forbidden 403 (insufficient_scope)
@@ -25,6 +26,8 @@ LlmServerError 500
 The HTTP shape is OpenAI's: {"error": {"message", "type", "param", "code"}}; openai-python turns the status
 into its own typed exception and honours Retry-After.
 """
+
+from pathlib import Path
 
 
 class LlmServerError(Exception):
@@ -90,6 +93,16 @@ class BodyTooLarge(BadRequest):
 
     status = 413
     code = "body_too_large"
+
+
+class ConfigRefused(BadRequest):
+    """The file LLM_CONFIG cannot be followed as it stands; `line` and `column` count from one."""
+
+    code = "config_refused"
+
+    def __init__(self, path: Path, line: int, column: int, reason: str, param: str | None = None) -> None:
+        super().__init__(f"{path}:{line}:{column}: {reason}", param=param)
+        self.line, self.column, self.reason = line, column, reason
 
 
 class Unauthorized(LlmServerError):

@@ -70,14 +70,34 @@ class Keys:
 
     def __init__(self, settings: Settings) -> None:
         """Keys of the settings and of their file. PreparationFailed for a file that is wrong."""
-        self._callers: dict[str, Caller] = {}
-        for key in _split(settings.admin_key):
-            self._add(Caller("admin", digest(key), frozenset({INFERENCE, ADMIN})))
-        for key in _split(settings.api_key):
-            self._add(Caller("api", digest(key), frozenset({INFERENCE})))
+        self._settings = settings
+        self.refused: str | None = None
+        """Why the last edit of the file was not followed."""
+        self._callers = self._read()
+
+    def reload(self) -> None:
+        """Know the keys that the file has now. PreparationFailed: those of before stay."""
+        try:
+            self._callers = self._read()
+        except PreparationFailed as error:
+            self.refused = error.message
+            raise
+        self.refused = None
+
+    def _read(self) -> dict[str, Caller]:
+        settings, callers = self._settings, list[Caller]()
+        callers += (
+            Caller("admin", digest(k), frozenset({INFERENCE, ADMIN})) for k in _split(settings.admin_key)
+        )
+        callers += (Caller("api", digest(k), frozenset({INFERENCE})) for k in _split(settings.api_key))
         if settings.keys_file is not None:
-            for record in read_keys(settings.keys_file, careful=not is_loopback(settings.host)):
-                self._add(_caller(record))
+            records = read_keys(settings.keys_file, careful=not is_loopback(settings.host))
+            callers += map(_caller, records)
+            if not callers:
+                # Without any key nobody is asked for one, which is not what a file of keys is for.
+                raise PreparationFailed(f"LLM_KEYS_FILE {settings.keys_file}: there is no key in it.")
+        # The first of equal keys counts: those of the settings.
+        return {caller.digest: caller for caller in reversed(callers)}
 
     @property
     def asked_for(self) -> bool:
@@ -87,9 +107,6 @@ class Keys:
     def caller(self, key: str) -> Caller | None:
         """Whose key it is."""
         return self._callers.get(digest(key))
-
-    def _add(self, caller: Caller) -> None:
-        self._callers.setdefault(caller.digest, caller)
 
 
 def read_keys(path: Path, *, careful: bool) -> list[KeyRecord]:

@@ -1,16 +1,16 @@
-"""Fills a catalog from settings: prepares, loads, starts."""
+"""Prepares and loads one model, starts its engine, loads its adapters."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from pathlib import Path
 
 from llm_server.adapters.form import Form
 from llm_server.adapters.manager import AdapterManager
 from llm_server.backends.echo import EchoBackend
-from llm_server.catalog import Catalog, ChatModel, EmbeddingModelEntry
+from llm_server.catalog import ChatModel, EmbeddingModelEntry
 from llm_server.chat_template import ChatTemplate
+from llm_server.config.resolve import AdapterSpec, ModelSpec
 from llm_server.convert.minilm import MODEL_ID as MINILM_ID
-from llm_server.convert.prepare import STARTER_ID, Prepared, prepare_chat, prepare_embedder, prepare_onnx_chat
+from llm_server.convert.prepare import Prepared, prepare_chat, prepare_embedder, prepare_onnx_chat
 from llm_server.embedder import EchoEmbedding, Embedder
 from llm_server.engine.backend import Backend
 from llm_server.engine.engine import Engine, Limits, Observer
@@ -20,41 +20,26 @@ from llm_server.tool_calls import Marks
 Progress = Callable[[str], None]
 
 
-def load_catalog(settings: Settings, catalog: Catalog, observer: Observer, progress: Progress) -> None:
-    """Make every model of the settings available. PreparationFailed says what is missing. Slow: minutes
-    at first.
+def load_model(spec: ModelSpec, observer: Observer, progress: Progress) -> ChatModel:
+    """A model that can be served, its adapters loaded. PreparationFailed says what is missing,
+    AdapterRefused which adapter does not fit. Slow: minutes at first.
     """
-    if settings.backend == "echo":
-        _add_echo(settings, catalog, observer)
-    elif settings.backend == "onnx":
-        _add_onnx(settings, catalog, observer, progress)
-    else:
-        _add_llama(settings, catalog, observer, progress)
-    catalog.ready = True
+    engines = {"echo": _load_echo, "onnx": _load_onnx, "llama_cpp": _load_llama}
+    return engines[spec.settings.backend](spec, observer, progress)
 
 
-def _add_echo(settings: Settings, catalog: Catalog, observer: Observer) -> None:
+def _load_echo(spec: ModelSpec, observer: Observer, progress: Progress) -> ChatModel:
+    settings = spec.settings
     backend = EchoBackend(context=settings.context or 4096, slots=settings.slots * 3)
-    catalog.add(chat_model("echo", backend, settings, observer, aliases=(STARTER_ID, STARTER)))
-    if settings.embeddings:
-        catalog.add(EmbeddingModelEntry(MINILM_ID, Embedder(EchoEmbedding())))
+    return _chat(spec, backend, observer)
 
 
-def load_named(adapters: AdapterManager, lora: str, progress: Progress) -> None:
-    """The adapters of a setting: `name=path, path`. AdapterRefused ends the start: it was asked for."""
-    for entry in (part.strip() for part in lora.split(",") if part.strip()):
-        name, found, place = entry.rpartition("=")
-        path = Path(place).expanduser()
-        progress(f"Loading the adapter {path}")
-        _, future = adapters.load(name if found else path.stem, path, None, activate=True)
-        future.result()
-
-
-def _add_llama(settings: Settings, catalog: Catalog, observer: Observer, progress: Progress) -> None:
+def _load_llama(spec: ModelSpec, observer: Observer, progress: Progress) -> ChatModel:
     # Imported here: the echo backend runs without llama.cpp.
     from llm_server.adapters.llama_form import LlamaForm
     from llm_server.backends.llama_cpp import LlamaBackend, LlamaOptions
 
+    settings = spec.settings
     prepared = prepare_chat(settings.model, settings.data, settings.quantisation, progress)
     options = LlamaOptions(
         context=settings.context,
@@ -66,14 +51,14 @@ def _add_llama(settings: Settings, catalog: Catalog, observer: Observer, progres
     progress(f"Loading {prepared.path.name}")
     backend = LlamaBackend(prepared.path, options)
     form = LlamaForm(backend, prepared.path, prepared.folder)
-    _add_chat(settings, catalog, observer, progress, prepared, backend, form)
-    _add_embedder(settings, catalog, progress)
+    return _adaptable(spec, prepared, backend, form, observer, progress)
 
 
-def _add_onnx(settings: Settings, catalog: Catalog, observer: Observer, progress: Progress) -> None:
+def _load_onnx(spec: ModelSpec, observer: Observer, progress: Progress) -> ChatModel:
     from llm_server.adapters.onnx_form import OnnxForm
     from llm_server.backends.onnx import OnnxBackend, OnnxOptions
 
+    settings = spec.settings
     prepared = prepare_onnx_chat(settings.model, settings.data, settings.precision, progress)
     options = OnnxOptions(
         context=settings.context,
@@ -84,48 +69,70 @@ def _add_onnx(settings: Settings, catalog: Catalog, observer: Observer, progress
     )
     progress(f"Loading {prepared.path.name}")
     backend = OnnxBackend(prepared.path, options)
-    form = OnnxForm(backend, prepared.folder)
-    _add_chat(settings, catalog, observer, progress, prepared, backend, form)
-    _add_embedder(settings, catalog, progress)
+    return _adaptable(spec, prepared, backend, OnnxForm(backend, prepared.folder), observer, progress)
 
 
-def _add_chat(
-    settings: Settings,
-    catalog: Catalog,
-    observer: Observer,
-    progress: Progress,
-    prepared: Prepared,
-    backend: Backend,
-    form: Form,
-) -> None:
-    """A model with adapters; those of the settings are loaded."""
-    aliases = (STARTER,) if prepared.id == STARTER_ID else ()
-    model = chat_model(prepared.id, backend, settings, observer, aliases)
+def _adaptable(
+    spec: ModelSpec, prepared: Prepared, backend: Backend, form: Form, observer: Observer, progress: Progress
+) -> ChatModel:
+    """A model with adapters; those that it is served with are loaded."""
+    settings = spec.settings
+    model = _chat(spec, backend, observer)
     budget = None if settings.adapter_mb is None else settings.adapter_mb << 20
-    folder = settings.data / "adapters" / prepared.id.replace("/", "--")
-    if form.suffix != ".gguf":
-        folder = folder.with_name(f"{folder.name}{form.suffix}")
+    folder = settings.data / "adapters" / _folder_name(spec.id, prepared.id, form.suffix)
     adapters = AdapterManager(model.engine, form, folder, budget)
-    catalog.add(replace(model, adapters=adapters))
-    load_named(adapters, settings.lora, progress)
+    model = replace(model, adapters=adapters)
+    try:
+        load_adapters(adapters, spec.adapters, progress)
+    except BaseException:
+        model.close()
+        raise
+    return model
 
 
-def _add_embedder(settings: Settings, catalog: Catalog, progress: Progress) -> None:
+def _folder_name(name: str, weights: str, suffix: str) -> str:
+    """Adapters fit the weights that they were made for: other weights, or another format, another folder."""
+    folder = (weights if name == weights else f"{name}--{weights}").replace("/", "--")
+    return folder if suffix == ".gguf" else folder + suffix
+
+
+def load_adapters(manager: AdapterManager, specs: Iterable[AdapterSpec], progress: Progress) -> None:
+    """Load adapters and let their names mean these versions. AdapterRefused: they were asked for."""
+    for spec in specs:
+        progress(f"Loading the adapter {spec.path}")
+        _, future = manager.load(spec.name, spec.path, None, activate=True)
+        future.result()
+        if spec.scale is not None or spec.pin is not None:
+            manager.store.change(spec.name, spec.scale, spec.pin)
+
+
+def load_embedder(settings: Settings, progress: Progress) -> EmbeddingModelEntry:
+    """The embedded embedding model; its echo where LLM_BACKEND is echo."""
+    if settings.backend == "echo":
+        return EmbeddingModelEntry(MINILM_ID, Embedder(EchoEmbedding()))
     from llm_server.backends.llama_embedder import LlamaEmbedding
 
-    if not settings.embeddings:
-        return
-    embedder = prepare_embedder(settings.data, progress)
-    tokenizer = embedder.tokenizer or embedder.path
-    vectors = LlamaEmbedding(embedder.path, tokenizer, threads=settings.threads)
-    aliases = ("sentence-transformers/" + embedder.id,)
-    catalog.add(EmbeddingModelEntry(embedder.id, Embedder(vectors), aliases))
+    prepared = prepare_embedder(settings.data, progress)
+    tokenizer = prepared.tokenizer or prepared.path
+    vectors = LlamaEmbedding(prepared.path, tokenizer, threads=settings.threads)
+    return EmbeddingModelEntry(prepared.id, Embedder(vectors), ("sentence-transformers/" + prepared.id,))
+
+
+def _chat(spec: ModelSpec, backend: Backend, observer: Observer) -> ChatModel:
+    small = spec.settings.backend == "echo" or spec.settings.model == STARTER
+    return chat_model(spec.id, backend, spec.settings, observer, spec.aliases, small=small)
 
 
 def chat_model(
-    name: str, backend: Backend, settings: Settings, observer: Observer, aliases: tuple[str, ...] = ()
+    name: str,
+    backend: Backend,
+    settings: Settings,
+    observer: Observer,
+    aliases: tuple[str, ...] = (),
+    *,
+    small: bool = False,
 ) -> ChatModel:
-    """Start an engine on a backend."""
+    """Start an engine on a backend. A `small` model decodes greedily and is not trusted with free strings."""
     limits = Limits(
         running=settings.slots,
         queue=settings.queue,
@@ -135,9 +142,13 @@ def chat_model(
     engine = Engine(backend, limits, observer)
     vocabulary = backend.vocabulary
     template, marks = ChatTemplate(vocabulary), Marks.of(vocabulary)
-    small = STARTER in aliases
-    default = settings.temperature
-    if default is None:
-        default = 0.0 if small else 0.7
     engine.start()
-    return ChatModel(name, engine, template, marks, default, aliases, free_literals=not small)
+    temperature = default_temperature(settings, small=small)
+    return ChatModel(name, engine, template, marks, temperature, aliases, free_literals=not small)
+
+
+def default_temperature(settings: Settings, *, small: bool) -> float:
+    """Where a request names none."""
+    if settings.temperature is not None:
+        return settings.temperature
+    return 0.0 if small else 0.7

@@ -6,8 +6,10 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 import uvicorn
 
@@ -20,19 +22,31 @@ log = logging.getLogger(__name__)
 
 class _Server(uvicorn.Server):
     """Ends in order on SIGTERM and SIGINT; uvicorn's own raises the signal again, so that no exit status
-    is 0.
+    is 0. SIGHUP follows the files of models and keys.
     """
+
+    def __init__(self, config: uvicorn.Config, follow: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._follow = follow
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Handle the signals while serving."""
-        signals = (signal.SIGTERM, signal.SIGINT)
-        before = {which: signal.signal(which, self.handle_exit) for which in signals}
+        handlers = {
+            signal.SIGTERM: self.handle_exit,
+            signal.SIGINT: self.handle_exit,
+            signal.SIGHUP: self._reload,
+        }
+        before = {which: signal.signal(which, handler) for which, handler in handlers.items()}
         try:
             yield
         finally:
             for which, handler in before.items():
                 signal.signal(which, handler)
+
+    def _reload(self, number: int, frame: FrameType | None) -> None:
+        """A thread waits for the models; a signal's handler must not."""
+        threading.Thread(target=self._follow, name="reload", daemon=True).start()
 
 
 def run(settings: Settings) -> int:
@@ -69,7 +83,7 @@ def run(settings: Settings) -> int:
         access_log=False,
         timeout_graceful_shutdown=max(1, round(settings.drain_seconds)),
     )
-    server = _Server(config)
+    server = _Server(config, application.state.follow)
     log.info("listening on http://%s:%s", settings.host, listener.getsockname()[1])
     asyncio.run(server.serve(sockets=[listener]))
     return 1 if failures else 0

@@ -33,6 +33,9 @@ class Settings(BaseSettings):
     """Port to listen on."""
     data: Path = Path("data/models")
     """Folder for prepared models."""
+    config: Path | None = None
+    """YAML file of several models with their engines, adapters and aliases; followed while the server runs.
+    Left out: the one model of LLM_MODEL."""
     model: str = STARTER
     """`starter` (embedded), a .gguf file, a transformers folder, or a name on the Hugging Face hub."""
     backend: Literal["llama_cpp", "onnx", "echo"] = "llama_cpp"
@@ -87,6 +90,14 @@ class Settings(BaseSettings):
     requests_per_minute}]`."""
     drain_seconds: float = Field(default=20.0, ge=0)
     """On SIGTERM running requests have this long to finish."""
+
+    @model_validator(mode="after")
+    def _one_place_for_models(self) -> "Settings":
+        given = sorted({"model", "lora"} & self.model_fields_set) if self.config is not None else []
+        if given:
+            names = " and ".join(f"LLM_{name.upper()}" for name in given)
+            raise ValueError(f"{names} would not be used: {self.config} says what is served. Put it there.")
+        return self
 
     @model_validator(mode="after")
     def _safe_beyond_loopback(self) -> "Settings":

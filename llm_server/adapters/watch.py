@@ -6,6 +6,7 @@ there, which is copied last or renamed into place; what is refused stays listed 
 
 import asyncio
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 from watchfiles import awatch
@@ -15,6 +16,8 @@ from llm_server.adapters.source import CONFIG, WEIGHTS
 from llm_server.errors import LlmServerError
 
 log = logging.getLogger(__name__)
+GLANCE_MS = 500
+"""Milliseconds between two looks at which manager serves."""
 
 
 def adapters_in(folder: Path) -> dict[str, Path]:
@@ -27,12 +30,31 @@ def adapters_in(folder: Path) -> dict[str, Path]:
     return found
 
 
-async def watch(folder: Path, manager: AdapterManager, stop: asyncio.Event) -> None:
+Current = Callable[[], AdapterManager | None]
+"""The manager that serves now: an edit of the models may put another in its place."""
+
+
+async def watch(folder: Path, current: Current, stop: asyncio.Event) -> None:
     """Follow the folder until `stop`. Other content is a new version, made `stable` when it is ready."""
     known: dict[str, Path] = {}
-    await _follow(folder, known, manager)
-    async for _ in awatch(folder, stop_event=stop, debounce=200, ignore_permission_denied=True):
+    manager = current()
+    if manager is not None:
         await _follow(folder, known, manager)
+    # It wakes up by itself too, to see whether another manager serves.
+    changes = awatch(
+        folder,
+        stop_event=stop,
+        debounce=200,
+        rust_timeout=GLANCE_MS,
+        yield_on_timeout=True,
+        ignore_permission_denied=True,
+    )
+    async for change in changes:
+        before, manager = manager, current()
+        if manager is not before:
+            known.clear()
+        if manager is not None and (change or manager is not before):
+            await _follow(folder, known, manager)
 
 
 async def _follow(folder: Path, known: dict[str, Path], manager: AdapterManager) -> None:
@@ -50,3 +72,6 @@ async def _follow(folder: Path, known: dict[str, Path], manager: AdapterManager)
             await asyncio.wrap_future(future)
         except LlmServerError as error:
             log.warning("%s is not loaded: %s", path, error.message)
+        except RuntimeError:
+            # It was replaced and closed meanwhile; the next look finds the one that serves.
+            return

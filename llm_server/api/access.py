@@ -10,12 +10,25 @@ from llm_server.errors import BadRequest, ModelForbidden, ModelNotFound
 
 
 def find(request: Request, name: str) -> Entry:
-    """Any model, not yet permitted. ModelNotFound names only what the key may use."""
+    """Any model, not yet permitted; it stays loaded until the request is answered. ModelNotFound names only
+    what the key may use.
+    """
     catalog: Catalog = request.app.state.catalog
     try:
-        return catalog.get(name)
+        entry = catalog.get(name)
+        while not hold(request, entry):
+            entry = catalog.get(name)
+        return entry
     except ModelNotFound:
         raise ModelNotFound(name, list(filter(caller_of(request).may_use, catalog.names()))) from None
+
+
+def hold(request: Request, entry: Entry) -> bool:
+    """Keep a model loaded until the request is answered; False where it has just left the catalog."""
+    held = entry.uses.begin()
+    if held:
+        request.scope["held"].append(entry.uses.end)
+    return held
 
 
 def find_chat(request: Request, name: str) -> ChatModel:

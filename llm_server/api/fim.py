@@ -51,12 +51,11 @@ async def infill(request: Request, body: InfillRequest) -> Response:
 
 def _infill_model(request: Request, name: str) -> ChatModel:
     """The model of that name; without one, the first that can fill in."""
-    if name:
-        return find_chat(request, name)
     catalog: Catalog = request.app.state.catalog
     writers = [entry for entry in catalog.all() if isinstance(entry, ChatModel)]
     able = [entry for entry in writers if entry.engine.backend.vocabulary.fim is not None]
-    return next(iter(able or writers), None) or find_chat(request, name)
+    first = next(iter(able or writers), None)
+    return find_chat(request, name or (first.id if first else ""))
 
 
 def _fim_job(model: ChatModel, body: FimRequest) -> Job:

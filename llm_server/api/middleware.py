@@ -1,7 +1,8 @@
-"""Pure ASGI: every answer carries x-request-id and is counted; a body has a limit."""
+"""Pure ASGI: every answer carries x-request-id and is counted; a body has a limit; models are held."""
 
 import re
 import uuid
+from collections.abc import Callable
 
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -65,3 +66,20 @@ class BodyLimit:
             return message
 
         await self._app(scope, counted, send)
+
+
+class Held:
+    """Lets go of the models of a request when it is answered, its stream included."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        held: list[Callable[[], None]] = []
+        scope["held"] = held
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            for end in held:
+                end()

@@ -40,7 +40,7 @@ async def tokenize(request: Request, body: TokenizeRequest) -> dict[str, Any]:
     text = body.content if body.content is not None else body.prompt
     if text is None:
         raise BadRequest("content is missing.", param="content")
-    entry = find(request, body.model) if body.model else _first_chat(catalog)
+    entry = find(request, body.model or _first_chat(catalog).id)
     permit(request, entry)
     if not isinstance(entry, ChatModel):
         ids = entry.embedder.model.tokens(text)

@@ -61,6 +61,13 @@ def prepare_onnx_chat(model: str, data: Path, precision: str, progress: Progress
 
 def _find_chat(model: str, data: Path, progress: Progress) -> tuple[str, Path]:
     """Id of the model, and its .gguf file or transformers folder."""
+    return local_chat(model) or (model, download(model, data / "hub", progress))
+
+
+def local_chat(model: str) -> tuple[str, Path] | None:
+    """Id and place of a model on this disk, None for a name on the hub. PreparationFailed where a path leads
+    nowhere.
+    """
     if model == STARTER:
         if not (STARTER_FOLDER / "config.json").is_file():
             raise PreparationFailed(
@@ -72,9 +79,10 @@ def _find_chat(model: str, data: Path, progress: Progress) -> tuple[str, Path]:
         return path.stem.lower(), path
     if path.is_dir():
         return path.resolve().name.lower(), path
-    if path.suffix == ".gguf" or path.is_absolute() or model.startswith("."):
+    missing_file = path.suffix == ".gguf" and ":" not in model
+    if missing_file or path.is_absolute() or model.startswith("."):
         raise PreparationFailed(f"There is no model at {path}.")
-    return model, download(model, data / "hub", progress)
+    return None
 
 
 def prepare_embedder(data: Path, progress: Progress = log.info) -> Prepared:

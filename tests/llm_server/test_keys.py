@@ -68,6 +68,7 @@ def test_json_and_a_bare_list_are_read_too(tmp_path: Path) -> None:
         ([{"name": "a", "key": "b", "modles": []}], "modles"),
         ([{"name": "a", "key": "b"}, {"name": "a", "key": "c"}], "twice"),
         ({"key": []}, "list `keys`"),
+        ([], "no key in it"),
         ("[1, 2", "list `keys`"),
         ("", "list `keys`"),
     ],
@@ -76,6 +77,32 @@ def test_a_wrong_file_is_refused_by_name(write: Write, content: Any, match: str)
     with pytest.raises(PreparationFailed, match=match) as refused:
         Keys(Settings(keys_file=write(content)))
     assert "keys.yaml" in refused.value.message
+
+
+def test_an_edit_is_followed_and_a_broken_one_is_not(write: Write) -> None:
+    keys = Keys(Settings(keys_file=write([{"name": "a", "key": "old"}]), api_key="fixed"))
+    write([{"name": "a", "key": "new"}])
+    keys.reload()
+    assert [keys.caller(key) is not None for key in ("old", "new", "fixed")] == [False, True, True]
+    for broken in ("[1, 2", [{"name": "a"}], [{"name": "a", "key": "b"}] * 2):
+        path = write(broken)
+        with pytest.raises(PreparationFailed):
+            keys.reload()
+        assert str(path) in (keys.refused or "")
+        assert keys.caller("new") is not None
+    write([])
+    keys.reload()
+    assert (keys.refused, keys.caller("new")) == (None, None)
+    assert keys.caller("fixed") is not None
+
+
+def test_an_edit_cannot_open_the_server_to_everybody(write: Write) -> None:
+    """Without any key nobody is asked for one."""
+    keys = Keys(Settings(keys_file=write([{"name": "a", "key": "b"}])))
+    write([])
+    with pytest.raises(PreparationFailed, match="no key in it"):
+        keys.reload()
+    assert keys.caller("b") is not None
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

@@ -64,6 +64,48 @@ def test_sigterm_lets_a_stream_finish_and_ends_in_order(tiny: Callable[[str], Pa
         assert server.wait(20) == 0
 
 
+def test_sighup_follows_the_files_again(tmp_path: Path) -> None:
+    """Whatever the watch has seen: a refused edit is refused once more."""
+    file = tmp_path / "models.yaml"
+    file.write_text("models: [{id: first, engine: echo}]\n")
+    settings = {"LLM_CONFIG": str(file), "LLM_DATA": str(tmp_path), "LLM_BACKEND": "echo"}
+    with process(settings) as (server, url):
+
+        def refused_after(before: float) -> float:
+            for _ in range(600):
+                refused = httpx.get(f"{url}/admin/config").json()["refused"]
+                if refused is not None and refused["at"] > before:
+                    return float(refused["at"])
+                time.sleep(0.05)
+            raise AssertionError("nothing was read")
+
+        file.write_text("models: [\n")
+        watched = refused_after(0)
+        server.send_signal(signal.SIGHUP)
+        assert refused_after(watched) > watched
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(20) == 0
+
+
+def test_an_edit_of_the_keys_is_followed(tmp_path: Path) -> None:
+    file = tmp_path / "keys.yaml"
+    file.write_text("[{name: a, key: old}]")
+    settings = {"LLM_KEYS_FILE": str(file), "LLM_DATA": str(tmp_path), "LLM_BACKEND": "echo"}
+    with process(settings) as (_, url):
+
+        def status(key: str) -> int:
+            return httpx.get(f"{url}/v1/models", headers={"Authorization": f"Bearer {key}"}).status_code
+
+        assert (status("old"), status("new")) == (200, 401)
+        (tmp_path / "beside").write_text("[{name: a, key: new}]")
+        (tmp_path / "beside").replace(file)
+        for _ in range(600):
+            if status("new") == 200:
+                break
+            time.sleep(0.05)
+        assert (status("old"), status("new")) == (401, 200)
+
+
 def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

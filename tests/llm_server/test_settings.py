@@ -1,5 +1,6 @@
 """Settings that are wrong are refused, with the remedy."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,6 +40,13 @@ def test_the_environment_and_then_options(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("LLM_SLOTS", "3")
     settings = load_settings(port=99, model=None)
     assert (settings.port, settings.slots, settings.model) == (99, 3, "starter")
+
+
+def test_models_are_named_in_one_place(tmp_path: Path) -> None:
+    file = tmp_path / "models.yaml"
+    assert Settings(config=file, slots=2).slots == 2
+    with pytest.raises(ValidationError, match="LLM_LORA and LLM_MODEL would not be used"):
+        Settings(config=file, model="other", lora="a=b")
 
 
 def test_what_is_loopback() -> None:

@@ -163,7 +163,7 @@ async def test_a_watched_folder_is_followed(rig: Rig) -> None:
     folder = rig.folder / "watched"
     make_adapter(folder / "early", 1)
     stop = asyncio.Event()
-    watching = asyncio.ensure_future(watch(folder, rig.manager, stop))
+    watching = asyncio.ensure_future(watch(folder, lambda: rig.manager, stop))
     await eventually(lambda: rig.manager.store.names() == ["early"])
     make_adapter(rig.folder / "beside", 2).rename(folder / "late")
     await eventually(lambda: rig.manager.store.names() == ["early", "late"])

@@ -1,0 +1,217 @@
+"""Follows the file LLM_CONFIG: check all of it, load beside what runs, swap in one step, retire the rest."""
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from llm_server.adapters.manager import AdapterManager
+from llm_server.catalog import Catalog, ChatModel, EmbeddingModelEntry, Entry
+from llm_server.config.resolve import AdapterSpec, ModelSpec, Resolved, read_config, read_file
+from llm_server.config.retire import Retirement
+from llm_server.engine.engine import Observer
+from llm_server.errors import ConfigRefused, LlmServerError, PreparationFailed
+from llm_server.load import Progress, default_temperature, load_adapters, load_embedder, load_model
+from llm_server.settings import STARTER, Settings
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Change:
+    """Ids of models, by what an edit did to them."""
+
+    loaded: list[str] = field(default_factory=list)
+    updated: list[str] = field(default_factory=list)
+    """Other aliases, adapters or temperature: nothing was loaded anew but adapters."""
+    removed: list[str] = field(default_factory=list)
+    unchanged: list[str] = field(default_factory=list)
+
+    def card(self) -> dict[str, list[str]]:
+        """For people."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The last edit that was not followed."""
+
+    error: LlmServerError
+    at: float
+    """Seconds since 1970."""
+
+    def card(self) -> dict[str, Any]:
+        """For people."""
+        place = (
+            (self.error.line, self.error.column) if isinstance(self.error, ConfigRefused) else (None, None)
+        )
+        return {"message": self.error.message, "line": place[0], "column": place[1], "at": self.at}
+
+
+Live = tuple[ModelSpec, ChatModel]
+
+
+class Reloader:
+    """Keeps the catalog as the configuration says. Any thread may call it; one edit is followed at a time."""
+
+    def __init__(self, settings: Settings, catalog: Catalog, observer: Observer, progress: Progress) -> None:
+        self._settings, self._catalog = settings, catalog
+        self._observer, self._progress = observer, progress
+        self._lock = threading.Lock()
+        self._live: dict[str, Live] = {}
+        self._embedder: EmbeddingModelEntry | None = None
+        self._seen: bytes | None = None
+        self._loaded_at: float | None = None
+        self._refusal: Refusal | None = None
+        self._retirement = Retirement(settings.drain_seconds)
+        self._closed = False
+
+    def load(self, *, unless_seen: bool = False) -> Change:
+        """Serve what the configuration says now, whatever it said before. Slow where models are loaded.
+
+        `unless_seen` leaves a file alone whose text was read before. ConfigRefused or another LlmServerError:
+        everything is as it was.
+        """
+        with self._lock:
+            try:
+                raw = None if self._settings.config is None else read_file(self._settings.config)
+                if self._closed or (unless_seen and raw == self._seen):
+                    return Change(unchanged=list(self._live))
+                self._seen = raw
+                change = self._follow(read_config(self._settings, raw))
+            except LlmServerError as error:
+                self._refusal = Refusal(error, time.time())
+                raise
+            self._refusal, self._loaded_at = None, time.time()
+            return change
+
+    def card(self) -> dict[str, Any]:
+        """What is in force, since when, and the last refusal after that."""
+        live = list(self._live.values())
+        return {
+            "file": None if self._settings.config is None else str(self._settings.config),
+            "loaded_at": self._loaded_at,
+            "models": [spec.card() for spec, _ in live],
+            "embeddings": self._embedder is not None,
+            "draining": self._retirement.count,
+            "refused": self._refusal.card() if self._refusal else None,
+        }
+
+    def close(self) -> None:
+        """Follow nothing more; models that were replaced are closed now."""
+        with self._lock:
+            self._closed = True
+        self._retirement.close()
+
+    def _follow(self, wanted: Resolved) -> Change:
+        change, fresh = Change(), _Fresh()
+        live: dict[str, Live] = {}
+        try:
+            for index, spec in enumerate(wanted.models):
+                live[spec.id] = spec, self._model(wanted, index, change, fresh)
+            for index, spec in enumerate(wanted.models):
+                if spec.id not in change.loaded:
+                    self._adapt(wanted, index, live[spec.id][1], fresh)
+            embedder = self._embedding(wanted, fresh)
+        except BaseException:
+            fresh.undo()
+            raise
+        entries: list[Entry] = [model for _, model in live.values()]
+        gone = self._catalog.replace([*entries, *([embedder] if embedder else [])])
+        before, self._live, self._embedder = self._live, live, embedder
+        for entry in gone:
+            self._retirement.retire(entry)
+        _forget_adapters(before, live, change.loaded)
+        change.removed = [name for name in before if name not in live]
+        log.info("configuration followed", extra={"loaded": change.loaded, "removed": change.removed})
+        return change
+
+    def _model(self, wanted: Resolved, index: int, change: Change, fresh: "_Fresh") -> ChatModel:
+        """The running model with its new names, or a new one beside it."""
+        spec = wanted.models[index]
+        before = self._live.get(spec.id)
+        if before is not None and before[0].weights == spec.weights:
+            (change.unchanged if before[0] == spec else change.updated).append(spec.id)
+            small = spec.settings.model == STARTER or spec.settings.backend == "echo"
+            temperature = default_temperature(spec.settings, small=small)
+            return replace(before[1], aliases=spec.aliases, temperature=temperature)
+        try:
+            model = load_model(spec, self._observer, self._progress)
+        except LlmServerError as error:
+            raise wanted.refusal(index, error) from error
+        except Exception as error:
+            # What a library says about a broken file, in whatever type.
+            log.exception("a model cannot be loaded", extra={"model": spec.id})
+            failed = PreparationFailed(f"The model {spec.id} cannot be loaded: {error}")
+            raise wanted.refusal(index, failed) from error
+        change.loaded.append(spec.id)
+        fresh.entries.append(model)
+        return model
+
+    def _adapt(self, wanted: Resolved, index: int, model: ChatModel, fresh: "_Fresh") -> None:
+        """Load the adapters that the running model does not have yet."""
+        spec, before = wanted.models[index], self._live[wanted.models[index].id][0].adapters
+        manager = model.adapters
+        if manager is None:
+            return
+        for adapter in spec.adapters:
+            if adapter in before:
+                continue
+            adapter = _unset(adapter, before)
+            fresh.remember(manager, adapter)
+            try:
+                load_adapters(manager, [adapter], self._progress)
+            except LlmServerError as error:
+                raise wanted.refusal(index, error) from error
+
+    def _embedding(self, wanted: Resolved, fresh: "_Fresh") -> EmbeddingModelEntry | None:
+        if not wanted.embeddings or self._embedder is not None:
+            return self._embedder if wanted.embeddings else None
+        embedder = load_embedder(self._settings, self._progress)
+        fresh.entries.append(embedder)
+        return embedder
+
+
+@dataclass(slots=True)
+class _Fresh:
+    """What an edit has made so far, so that a failure leaves nothing behind."""
+
+    entries: list[Entry] = field(default_factory=list)
+    adapters: list[tuple[AdapterManager, AdapterSpec, str | None]] = field(default_factory=list)
+    """With the version that the name meant before."""
+
+    def remember(self, manager: AdapterManager, spec: AdapterSpec) -> None:
+        """Before an adapter is loaded into a model that is served."""
+        known = spec.name in manager.store.names()
+        self.adapters.append((manager, spec, manager.store.find(spec.name).id if known else None))
+
+    def undo(self) -> None:
+        """Close new models; names of adapters mean what they meant."""
+        for manager, spec, before in reversed(self.adapters):
+            if before is not None:
+                manager.store.promote(spec.name, before, "stable", None)
+            elif spec.name in manager.store.names():
+                manager.unload(spec.name)
+        for entry in self.entries:
+            entry.close()
+
+
+def _unset(adapter: AdapterSpec, before: Sequence[AdapterSpec]) -> AdapterSpec:
+    """With the defaults of what the file said before and says no longer."""
+    old = next((each for each in before if each.name == adapter.name), adapter)
+    scale = 1.0 if adapter.scale is None and old.scale is not None else adapter.scale
+    pin = False if adapter.pin is None and old.pin is not None else adapter.pin
+    return replace(adapter, scale=scale, pin=pin)
+
+
+def _forget_adapters(before: dict[str, Live], after: dict[str, Live], loaded: Sequence[str]) -> None:
+    """Unload the adapters that the file names no longer, of models that stay."""
+    for name, (spec, model) in after.items():
+        if name in loaded or model.adapters is None:
+            continue
+        kept = {adapter.name for adapter in spec.adapters}
+        for adapter in before[name][0].adapters:
+            if adapter.name not in kept and adapter.name in model.adapters.store.names():
+                model.adapters.unload(adapter.name)

@@ -1,0 +1,236 @@
+"""From the file, or from the settings alone, to models that can be loaded and compared."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from llm_server.config.marks import Document, Loc, parse
+from llm_server.config.schema import AdapterEntry, Config, ModelEntry, validate
+from llm_server.convert.hub import check_name
+from llm_server.convert.minilm import MODEL_ID as MINILM_ID
+from llm_server.convert.prepare import STARTER_ID, local_chat
+from llm_server.errors import ConfigRefused, LlmServerError, PreparationFailed
+from llm_server.settings import STARTER, Settings
+
+Stamp = tuple[tuple[str, int, int], ...]
+"""Name, bytes and time of change of each file: another stamp is other content."""
+OVERRIDES = (
+    "quantisation",
+    "precision",
+    "context",
+    "slots",
+    "queue",
+    "threads",
+    "cache_tokens",
+    "prefix_tokens",
+    "adapter_mb",
+    "temperature",
+)
+"""Fields of an entry that stand for the setting of the same name."""
+EMBEDDERS = (MINILM_ID, "sentence-transformers/" + MINILM_ID)
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterSpec:
+    """An adapter that its model is served with."""
+
+    name: str
+    path: Path
+    scale: float | None = None
+    pin: bool | None = None
+    stamp: Stamp = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """A model with every value that it is loaded with."""
+
+    id: str
+    settings: Settings
+    """Those of the server, with the entry's values in their place."""
+    aliases: tuple[str, ...] = ()
+    adapters: tuple[AdapterSpec, ...] = ()
+    stamp: Stamp = ()
+
+    @property
+    def weights(self) -> tuple[Settings, Stamp]:
+        """What only a new load can change."""
+        return self.settings.model_copy(update={"temperature": None}), self.stamp
+
+    def card(self) -> dict[str, object]:
+        """For people; without the settings that are no model's."""
+        names = ("model", "backend", *OVERRIDES)
+        values = {name: getattr(self.settings, name) for name in names}
+        values["engine"] = values.pop("backend")
+        adapters = [
+            {"name": a.name, "path": str(a.path), "scale": a.scale, "pin": a.pin} for a in self.adapters
+        ]
+        return {"id": self.id, **values, "aliases": list(self.aliases), "adapters": adapters}
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What is to be served. `document` is the file that says so, None for the settings."""
+
+    models: tuple[ModelSpec, ...]
+    embeddings: bool
+    document: Document | None = field(default=None, compare=False)
+
+    def refusal(self, index: int, error: LlmServerError) -> LlmServerError:
+        """Why the model at `index` cannot be served, with its line where there is a file."""
+        if self.document is None:
+            return error
+        return self.document.refusal(("models", index), error.message)
+
+
+def of_settings(settings: Settings) -> Resolved:
+    """The single model of LLM_MODEL. PreparationFailed where there is none."""
+    if settings.backend == "echo":
+        spec = ModelSpec("echo", settings, (STARTER_ID, STARTER))
+        return Resolved((spec,), settings.embeddings)
+    found = local_chat(settings.model)
+    name = found[0] if found else settings.model
+    aliases = (STARTER,) if name == STARTER_ID else ()
+    adapters = tuple(_settings_adapters(settings.lora))
+    spec = ModelSpec(name, settings, aliases, adapters, _stamp(found[1]) if found else ())
+    return Resolved((spec,), settings.embeddings)
+
+
+def _settings_adapters(lora: str) -> Iterator[AdapterSpec]:
+    """`name=path, path`."""
+    for entry in (part.strip() for part in lora.split(",") if part.strip()):
+        name, found, place = entry.rpartition("=")
+        path = Path(place).expanduser()
+        yield AdapterSpec(name if found else path.stem, path, stamp=_stamp(path))
+
+
+def of_file(path: Path, raw: bytes, settings: Settings) -> Resolved:
+    """The models of a file. ConfigRefused with line and reason for anything that is wrong in it."""
+    document = parse(path, raw)
+    config = validate(document)
+    embeddings = settings.embeddings if config.embeddings is None else config.embeddings
+    models = [_model(document, index, entry, settings) for index, entry in enumerate(config.models)]
+    _refuse_equal_names(document, config, models, EMBEDDERS if embeddings else ())
+    return Resolved(tuple(_with_starter(models)), embeddings, document)
+
+
+def _model(document: Document, index: int, entry: ModelEntry, settings: Settings) -> ModelSpec:
+    loc: Loc = ("models", index)
+    given = {name: getattr(entry, name) for name in OVERRIDES if getattr(entry, name) is not None}
+    engine = entry.engine or settings.backend
+    found = None if engine == "echo" else _find(document, loc, entry.model, engine)
+    name = entry.id or ("echo" if engine == "echo" else found[0] if found else entry.model)
+    if entry.adapters and engine == "echo":
+        raise document.refusal((*loc, "adapters"), "The echo engine takes no adapters. Remove them.")
+    changes = {**given, "backend": engine, "model": str(found[1]) if found else entry.model, "lora": ""}
+    if entry.model == STARTER:
+        changes["model"] = STARTER
+    return ModelSpec(
+        name,
+        settings.model_copy(update=changes),
+        tuple(entry.aliases),
+        tuple(_adapters(document, loc, entry.adapters)),
+        _stamp(found[1]) if found else (),
+    )
+
+
+def _find(document: Document, loc: Loc, model: str, engine: str) -> tuple[str, Path] | None:
+    """Id and place of a model on this disk; None for one of the hub, which is looked for on loading."""
+    beside = document.path.parent / model
+    try:
+        found = local_chat(str(beside) if model != STARTER and beside.exists() else model)
+        if found is None:
+            check_name(model)
+            return None
+    except (PreparationFailed, OSError) as error:
+        reason = error.message if isinstance(error, PreparationFailed) else f"{error.strerror}: {model!r}."
+        raise document.refusal((*loc, "model"), reason) from None
+    path = found[1]
+    if path.is_dir() and not (path / "config.json").is_file():
+        reason = f"{path} has no config.json: it is not a transformers model."
+    elif path.is_file() and engine == "onnx":
+        reason = f"ONNX Runtime needs a transformers folder or a hub name, not {path.name}."
+    elif path.is_file() and not _is_gguf(path):
+        reason = f"{path} is no GGUF file."
+    else:
+        return found
+    raise document.refusal((*loc, "model"), reason)
+
+
+def _is_gguf(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) == b"GGUF"
+
+
+def _adapters(document: Document, loc: Loc, entries: Iterable[AdapterEntry]) -> Iterator[AdapterSpec]:
+    names: set[str] = set()
+    for index, entry in enumerate(entries):
+        place = (*loc, "adapters", index)
+        if entry.name in names:
+            reason = f"The adapter `{entry.name}` is there twice. Give one of them another name."
+            raise document.refusal((*place, "name"), reason)
+        names.add(entry.name)
+        path = document.path.parent / Path(entry.path).expanduser()
+        if not _is_there(path):
+            raise document.refusal((*place, "path"), f"There is no adapter at {path}.")
+        yield AdapterSpec(entry.name, path, entry.scale, entry.pin, _stamp(path))
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:
+        # Its name is too long, or a folder on the way cannot be looked into.
+        return False
+
+
+def _refuse_equal_names(
+    document: Document, config: Config, models: Iterable[ModelSpec], taken: Iterable[str]
+) -> None:
+    """Ids and aliases share one space; upper and lower case are the same there."""
+    seen = {name.lower(): "the embedding model" for name in taken}
+    for index, spec in enumerate(models):
+        named = config.models[index].id is not None
+        places: list[tuple[str, Loc]] = [(spec.id, ("models", index, "id") if named else ("models", index))]
+        places += [(alias, ("models", index, "aliases", i)) for i, alias in enumerate(spec.aliases)]
+        for name, loc in places:
+            owner = seen.get(name.lower())
+            if owner is not None:
+                reason = f"The name `{name}` belongs to {owner} already. Set another `id` or alias."
+                raise document.refusal(loc, reason)
+            seen[name.lower()] = f"models.{index}"
+
+
+def _with_starter(models: list[ModelSpec]) -> Iterator[ModelSpec]:
+    """The embedded model is called `starter` too, where no other is."""
+    taken = {name.lower() for spec in models for name in (spec.id, *spec.aliases)}
+    for spec in models:
+        if spec.id == STARTER_ID and STARTER not in taken:
+            yield ModelSpec(spec.id, spec.settings, (*spec.aliases, STARTER), spec.adapters, spec.stamp)
+        else:
+            yield spec
+
+
+def _stamp(path: Path) -> Stamp:
+    """Of a file, or of the files right in a folder."""
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    found = ((file.name, file.stat()) for file in files if file.is_file())
+    return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in found)
+
+
+def read_config(settings: Settings, raw: bytes | None = None) -> Resolved:
+    """What the settings, or the file that they name, want served. `raw` is its content if it was read.
+
+    ConfigRefused, PreparationFailed.
+    """
+    if settings.config is None:
+        return of_settings(settings)
+    return of_file(settings.config, read_file(settings.config) if raw is None else raw, settings)
+
+
+def read_file(path: Path) -> bytes:
+    """Content of LLM_CONFIG. ConfigRefused where it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigRefused(path, 1, 1, f"The file cannot be read: {error.strerror}.") from None
