@@ -2,6 +2,7 @@
 
 import socket
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -26,8 +27,10 @@ def test_what_is_missing_comes_with_a_remedy(tmp_path: Path, monkeypatch: pytest
     assert "LLM_PORT" in bad["port"]
 
 
-def test_the_engine_of_the_settings_is_looked_at(tmp_path: Path) -> None:
-    for provider, good in (("cpu", True), ("cuda", False)):
-        findings = examine(Settings(port=0, data=tmp_path, backend="onnx", provider=provider))
-        onnx = next(finding for finding in findings if finding.what == "ONNX Runtime")
-        assert onnx.good is good, onnx.text
+@pytest.mark.parametrize(("provider", "good"), [("cpu", True), ("cuda", False)])
+def test_the_engine_of_the_settings_is_looked_at(
+    tmp_path: Path, provider: Literal["cpu", "cuda"], good: bool
+) -> None:
+    findings = examine(Settings(port=0, data=tmp_path, backend="onnx", provider=provider))
+    onnx = next(finding for finding in findings if finding.what == "ONNX Runtime")
+    assert onnx.good is good, onnx.text
