@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -11,8 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 from llm_server.adapters.convert import convert_any
+from llm_server.config.resolve import read_config
 from llm_server.convert.converter import fetch_converter
-from llm_server.convert.prepare import prepare_chat, prepare_embedder, prepare_onnx_chat
+from llm_server.convert.prepare import Prepared, prepare_chat, prepare_embedder, prepare_onnx_chat
 from llm_server.doctor import examine
 from llm_server.errors import LlmServerError
 from llm_server.settings import Settings, load_settings
@@ -58,14 +60,30 @@ def serve(
     lora: Annotated[
         str | None, typer.Option(help="Adapters: `name=path` or paths, separated by commas (LLM_LORA).")
     ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="YAML file of several models, followed while serving (LLM_CONFIG).")
+    ] = None,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
     """Serve until SIGTERM or Ctrl-C; requests that run are finished first."""
     logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    settings = _settings(host=host, port=port, model=model, data=data, backend=backend, lora=lora)
+    settings = _settings(
+        host=host, port=port, model=model, data=data, backend=backend, lora=lora, config=config
+    )
     from llm_server.serve import run
 
     sys.exit(run(settings))
+
+
+def _prepared(settings: Settings, tell: Callable[[str], None]) -> Iterator[Prepared]:
+    """Every model of the settings or of their file, and the embedding model."""
+    for spec in read_config(settings).models:
+        one = spec.settings
+        if one.backend == "onnx":
+            yield prepare_onnx_chat(one.model, one.data, one.precision, tell)
+        elif one.backend == "llama_cpp":
+            yield prepare_chat(one.model, one.data, one.quantisation, tell)
+    yield prepare_embedder(settings.data, tell)
 
 
 @app.command()
@@ -91,12 +109,7 @@ def prepare(
             if converter:
                 return
             tell = status.update
-            for prepared in (
-                prepare_onnx_chat(settings.model, settings.data, settings.precision, tell)
-                if settings.backend == "onnx"
-                else prepare_chat(settings.model, settings.data, settings.quantisation, tell),
-                prepare_embedder(settings.data, tell),
-            ):
+            for prepared in _prepared(settings, tell):
                 console.print(f"{prepared.id}: {prepared.path}")
     except LlmServerError as error:
         console.print(f"[red]{error.message}[/]")
@@ -105,9 +118,7 @@ def prepare(
 
 @app.command()
 def convert(
-    source: Annotated[
-        Path, typer.Argument(help="A transformers or PEFT LoRA folder.", exists=True)
-    ],
+    source: Annotated[Path, typer.Argument(help="A transformers or PEFT LoRA folder.", exists=True)],
     target: Annotated[Path, typer.Argument(help="The .gguf file to write.")],
     kind: Annotated[str, typer.Option("--to", help="f32, f16, q8_0 or q4_k_m; a LoRA is f16.")] = "q8_0",
     base: Annotated[

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 
+from llm_server.config.resolve import read_config
 from llm_server.convert.converter import converter_folder, has_converter
 from llm_server.convert.minilm import minilm_folder
 from llm_server.convert.prepare import STARTER_FOLDER
@@ -34,7 +35,7 @@ def examine(settings: Settings) -> list[Finding]:
     looks: list[tuple[str, Callable[[], str]]] = [
         ("llama.cpp", _llama),
         ("converter", _converter),
-        ("model", lambda: _model(settings.model)),
+        ("model", lambda: _models(settings)),
         ("embedding model", lambda: str(minilm_folder())),
         ("data folder", lambda: _data(settings.data)),
         ("memory", lambda: f"{psutil.virtual_memory().available / GIGABYTE:.1f} GB free"),
@@ -75,6 +76,12 @@ def _converter() -> str:
     if not has_converter():
         raise OSError(f"not at {converter_folder()}: run `python -m llm_server prepare --converter`")
     return str(converter_folder())
+
+
+def _models(settings: Settings) -> str:
+    if settings.config is None:
+        return _model(settings.model)
+    return f"{', '.join(spec.id for spec in read_config(settings).models)}, in {settings.config}"
 
 
 def _model(model: str) -> str:

@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from llm_server.adapters.manager import DRAIN_SECONDS, AdapterManager
 from llm_server.adapters.versions import STABLE
+from llm_server.api.access import hold
 from llm_server.api.auth import ADMIN, INFERENCE, require
 from llm_server.api.schemas import Body
 from llm_server.catalog import Catalog, ChatModel
@@ -92,7 +93,7 @@ async def load(request: Request, body: LoadRequest, wait: bool = False) -> Respo
 @router.get("/v1/adapters/events", dependencies=reader)
 async def events(request: Request, base: str | None = None) -> Response:
     """Server-sent events: loading, ready, failed, promoted, rolled_back, evicted, draining, unloaded."""
-    _, manager = adaptable(request, base)
+    _, manager = meant(request, base)
     given = request.headers.get("last-event-id", "0")
     after = int(given) if given.isdigit() else 0
 
@@ -156,7 +157,15 @@ def chat_models(request: Request) -> list[ChatModel]:
 
 
 def adaptable(request: Request, base: str | None) -> tuple[ChatModel, AdapterManager]:
-    """The model that a request means, with its adapters. BadRequest where that is not clear."""
+    """The model that a request means, with its adapters; it stays loaded until the request is answered.
+    BadRequest where that is not clear.
+    """
+    model, manager = meant(request, base)
+    return (model, manager) if hold(request, model) else adaptable(request, base)
+
+
+def meant(request: Request, base: str | None) -> tuple[ChatModel, AdapterManager]:
+    """The same, not held: for those who listen as long as they like."""
     catalog: Catalog = request.app.state.catalog
     models = [catalog.chat(base)] if base else [m for m in chat_models(request) if m.adapters]
     if len(models) != 1 or models[0].adapters is None:
@@ -171,5 +180,5 @@ def having(request: Request, name: str) -> tuple[ChatModel, AdapterManager]:
     for model in chat_models(request):
         named = [adapter.name for adapter in model.adapters.store.adapters()] if model.adapters else []
         if model.adapters and base in ("", model.id) and bare in named:
-            return model, model.adapters
+            return (model, model.adapters) if hold(request, model) else having(request, name)
     raise NotFound(f"There is no adapter `{name}`.", code="adapter_not_found")
