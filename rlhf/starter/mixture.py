@@ -15,7 +15,7 @@ WEIGHTS = {
     "own": 14,
     "several": 8,
     "parallel": 1.5,
-    "talk": 6,
+    "talk": 10,
     "copy": 3,
     "dialogue": 8,
     "question": 9,
