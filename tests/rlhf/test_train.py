@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from rlhf.starter.export import export
 from rlhf.starter.model import Starter, from_transformers, qwen3_config, to_transformers
+from rlhf.starter.muon import Muon, orthogonal
 from rlhf.starter.tokenizer import load_tokenizer
 from rlhf.starter.train import Recipe, Trainer, factor
 from tests.rlhf.conftest import TINY
@@ -85,3 +86,19 @@ def test_the_exported_folder_opens_in_transformers(tokens: Path, tmp_path: Path)
     with torch.no_grad():
         assert torch.allclose(theirs(ids).logits, from_transformers(tmp_path).logits(ids), atol=1e-3)
         assert torch.allclose(theirs(ids).logits, model.logits(ids), atol=2e-2)
+
+
+def test_a_step_of_muon_is_nearly_orthogonal_and_as_torch_makes_it() -> None:
+    torch.manual_seed(3)
+    for rows, columns in ((24, 40), (40, 24), (32, 32)):
+        stack = torch.randn(3, rows, columns)
+        values = torch.linalg.svdvals(orthogonal(stack))
+        assert float(values.min()) > 0.3
+        assert float(values.max()) < 1.4
+    ours, theirs = (torch.nn.Parameter(torch.ones(24, 40)) for _ in range(2))
+    gradient = torch.randn(24, 40)
+    ours.grad, theirs.grad = gradient.clone(), gradient.clone()
+    Muon([ours], lr=0.01, weight_decay=0.1).step()
+    torch.optim.Muon([theirs], lr=0.01, weight_decay=0.1, adjust_lr_fn="match_rms_adamw").step()
+    # torch iterates in bfloat16
+    assert torch.allclose(ours, theirs, atol=2e-3)
