@@ -73,7 +73,7 @@ def load_run(out: Path) -> Starter:
 
 
 def has_bfloat16(device: str) -> bool:
-    """Whether products of bfloat16 are fast here. A processor without them is 25 times slower than in fp32."""
+    """Whether products of bfloat16 are fast here. A processor without them is 25 times slower in them."""
     return device != "cpu" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
