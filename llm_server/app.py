@@ -27,7 +27,7 @@ from llm_server.api import (
 from llm_server.api.middleware import BodyLimit, Held, RequestId
 from llm_server.api.quota import Quota
 from llm_server.api.responses import endpoints as responses
-from llm_server.catalog import Catalog, ChatModel
+from llm_server.catalog import Catalog, ChatModel, UpstreamModel
 from llm_server.config.follow import follow_files
 from llm_server.config.reload import Reloader
 from llm_server.errors import LlmServerError
@@ -35,6 +35,7 @@ from llm_server.keys import Keys
 from llm_server.metrics import Metrics
 from llm_server.response_store import ResponseStore
 from llm_server.settings import Settings
+from llm_server.upstreams.metrics import UpstreamCollector
 
 log = logging.getLogger(__name__)
 
@@ -125,6 +126,9 @@ def create_app(
     app.state.responses = store
     app.add_middleware(BodyLimit, megabytes=settings.max_body_mb)
     metrics.registry.register(AdapterCollector(lambda: managers(catalog)))
+    metrics.registry.register(
+        UpstreamCollector(lambda: [e for e in catalog.all() if isinstance(e, UpstreamModel)])
+    )
     app.add_middleware(RequestId, metrics=metrics)
     app.add_middleware(Held)
     errors.install(app)

@@ -15,6 +15,7 @@ from llm_server.engine.engine import Engine
 from llm_server.engine.sequence import CacheKey
 from llm_server.errors import BadRequest, ModelLoading, ModelNotFound
 from llm_server.tool_calls import Marks
+from llm_server.upstreams.pool import Pool
 
 EXTENSIONS = ["x-span", "x-sql", "grounding"]
 
@@ -149,7 +150,29 @@ class EmbeddingModelEntry:
         self.embedder.close()
 
 
-Entry = ChatModel | EmbeddingModelEntry
+@dataclass(frozen=True, slots=True)
+class UpstreamModel:
+    """A model that other servers compute."""
+
+    id: str
+    pool: Pool
+    aliases: tuple[str, ...] = ()
+    fallbacks: tuple[str, ...] = ()
+    """Ids of models that answer where no server does."""
+    created: int = field(default_factory=lambda: int(time.time()))
+    uses: Uses = field(default_factory=Uses, compare=False)
+
+    def card(self) -> dict[str, object]:
+        """Its entry in /v1/models."""
+        own = {"id": self.id, "object": "model", "created": self.created, "owned_by": "upstream"}
+        return {**own, "capabilities": ["chat"]}
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.pool.close()
+
+
+Entry = ChatModel | EmbeddingModelEntry | UpstreamModel
 
 
 class Catalog:

@@ -19,6 +19,7 @@ LlmServerError 500
 |- Unavailable 503
 |  |- ModelLoading (model_loading), with Retry-After
 |  '- ShuttingDown (shutting_down), with Retry-After
+|- UpstreamFailed 502 (upstream_failed): the server that computes this model does not answer
 |- EngineFailure 500 (engine_failure): this sequence failed, others go on
 |- CacheExhausted: no room for a batch in the KV cache (the engine answers it, clients never see it)
 '- PreparationFailed: a model cannot be made ready; the text says what to do
@@ -213,6 +214,13 @@ class ShuttingDown(Unavailable):
     """The server finishes what runs and takes nothing new."""
 
     code = "shutting_down"
+
+
+class UpstreamFailed(LlmServerError):
+    """Another server was asked, and does not answer; the text names no address and no key."""
+
+    status = 502
+    code = "upstream_failed"
 
 
 class EngineFailure(LlmServerError):

@@ -5,7 +5,7 @@ from typing import Any
 from starlette.requests import Request
 
 from llm_server.api.auth import caller_of
-from llm_server.catalog import Catalog, ChatModel, EmbeddingModelEntry, Entry
+from llm_server.catalog import Catalog, ChatModel, EmbeddingModelEntry, Entry, UpstreamModel
 from llm_server.errors import BadRequest, ModelForbidden, ModelNotFound
 
 
@@ -33,18 +33,39 @@ def hold(request: Request, entry: Entry) -> bool:
 
 def find_chat(request: Request, name: str) -> ChatModel:
     """A model that writes, not yet permitted: fields of the request may choose adapters for it."""
-    entry = find(request, name)
+    return as_chat(find(request, name))
+
+
+def as_chat(entry: Entry) -> ChatModel:
+    """BadRequest for a model that does not write here."""
+    if isinstance(entry, UpstreamModel):
+        raise _elsewhere(entry)
     if not isinstance(entry, ChatModel):
-        raise BadRequest(f"The model `{name}` makes embeddings only.", param="model")
+        raise BadRequest(f"The model `{entry.id}` makes embeddings only.", param="model")
     return entry
 
 
 def embedding_model(request: Request, name: str) -> EmbeddingModelEntry:
     """A model that embeds, permitted."""
-    entry = permit(request, find(request, name))
+    return as_embedding(request, find(request, name))
+
+
+def as_embedding(request: Request, entry: Entry) -> EmbeddingModelEntry:
+    """The same, found already. BadRequest for a model that does not embed here."""
+    permit(request, entry)
+    if isinstance(entry, UpstreamModel):
+        raise _elsewhere(entry)
     if not isinstance(entry, EmbeddingModelEntry):
-        raise BadRequest(f"The model `{name}` makes no embeddings.", param="model")
+        raise BadRequest(f"The model `{entry.id}` makes no embeddings.", param="model")
     return entry
+
+
+def _elsewhere(entry: UpstreamModel) -> BadRequest:
+    return BadRequest(
+        f"The model `{entry.id}` is computed by another server, which is asked for chats, completions and "
+        "embeddings only.",
+        param="model",
+    )
 
 
 def permit(request: Request, entry: Entry) -> Entry:

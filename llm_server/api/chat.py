@@ -7,8 +7,9 @@ from typing import Any
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import JSONResponse, Response
 
-from llm_server.api.access import find_chat, permit
+from llm_server.api.access import as_chat, permit
 from llm_server.api.auth import INFERENCE, require
+from llm_server.api.forward import route
 from llm_server.api.payloads import Answer, Head, Payload, usage_of
 from llm_server.api.prepare import Job, chat_job
 from llm_server.api.schemas import ChatRequest
@@ -23,7 +24,10 @@ router = APIRouter(dependencies=[Depends(require(INFERENCE))])
 @router.post("/v1/chat/completions")
 async def chat(request: Request, body: ChatRequest) -> Response:
     """An assistant message for a conversation, whole or as a stream of chunks."""
-    job = await asyncio.to_thread(chat_job, find_chat(request, body.model), body)
+    entry = await route(request, body.model, "chat/completions")
+    if isinstance(entry, Response):
+        return entry
+    job = await asyncio.to_thread(chat_job, as_chat(entry), body)
     permit(request, job.model)
     count = body.n or 1
     if not body.stream:

@@ -7,8 +7,9 @@ from contextlib import AsyncExitStack, aclosing
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import JSONResponse, Response
 
-from llm_server.api.access import find_chat, permit
+from llm_server.api.access import as_chat, permit
 from llm_server.api.auth import INFERENCE, require
+from llm_server.api.forward import route
 from llm_server.api.payloads import Head, Payload, usage_of
 from llm_server.api.prepare import Job, max_tokens, sampling
 from llm_server.api.schemas import CompletionRequest
@@ -29,7 +30,10 @@ MAX_PROMPTS = 32
 @router.post("/v1/completions")
 async def complete(request: Request, body: CompletionRequest) -> Response:
     """Choices of every prompt in turn, n each."""
-    model = find_chat(request, body.model)
+    entry = await route(request, body.model, "completions")
+    if isinstance(entry, Response):
+        return entry
+    model = as_chat(entry)
     jobs = await asyncio.to_thread(_jobs, model, body)
     permit(request, jobs[0].model)
     if not body.stream:

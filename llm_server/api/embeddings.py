@@ -8,8 +8,9 @@ from fastapi import APIRouter, Depends, Request
 from numpy.typing import NDArray
 from starlette.responses import JSONResponse, Response
 
-from llm_server.api.access import embedding_model
+from llm_server.api.access import as_embedding
 from llm_server.api.auth import INFERENCE, require
+from llm_server.api.forward import route
 from llm_server.api.schemas import EmbeddingRequest
 from llm_server.embedder import shorten
 from llm_server.errors import BadRequest
@@ -21,7 +22,10 @@ MAX_INPUTS = 2048
 @router.post("/v1/embeddings")
 async def embed(request: Request, body: EmbeddingRequest) -> Response:
     """One vector of length 1 an input. Longer inputs are cut at the model's limit."""
-    model = embedding_model(request, body.model)
+    entry = await route(request, body.model, "embeddings")
+    if isinstance(entry, Response):
+        return entry
+    model = as_embedding(request, entry)
     inputs = _inputs(body)
     full, size = model.embedder.model.dimensions, model.embedder.model.size
     if any(not 0 <= token < size for given in inputs if not isinstance(given, str) for token in given):

@@ -4,10 +4,10 @@ from typing import Any
 
 from fastapi import APIRouter, Depends, Request
 
-from llm_server.api.access import find, permit, visible_cards
+from llm_server.api.access import as_chat, find, permit, visible_cards
 from llm_server.api.auth import INFERENCE, require
 from llm_server.api.schemas import TokenizeRequest
-from llm_server.catalog import Catalog, ChatModel, Entry
+from llm_server.catalog import Catalog, ChatModel, EmbeddingModelEntry, Entry
 from llm_server.errors import BadRequest
 
 router = APIRouter(dependencies=[Depends(require(INFERENCE))])
@@ -42,7 +42,7 @@ async def tokenize(request: Request, body: TokenizeRequest) -> dict[str, Any]:
         raise BadRequest("content is missing.", param="content")
     entry = find(request, body.model or _first_chat(catalog).id)
     permit(request, entry)
-    if not isinstance(entry, ChatModel):
+    if isinstance(entry, EmbeddingModelEntry):
         ids = entry.embedder.model.tokens(text)
         return {
             "model": entry.id,
@@ -50,9 +50,10 @@ async def tokenize(request: Request, body: TokenizeRequest) -> dict[str, Any]:
             "count": len(ids),
             "max_model_len": entry.embedder.model.max_tokens,
         }
-    vocabulary = entry.engine.backend.vocabulary
+    model = as_chat(entry)
+    vocabulary = model.engine.backend.vocabulary
     ids = vocabulary.tokenize(text, special=body.parse_special, bos=body.add_special)
-    out = {"model": entry.id, "tokens": ids, "count": len(ids), "max_model_len": entry.engine.backend.context}
+    out = {"model": entry.id, "tokens": ids, "count": len(ids), "max_model_len": model.engine.backend.context}
     if body.with_pieces:
         out["pieces"] = [vocabulary.piece(token).decode("utf-8", errors="replace") for token in ids]
     return out

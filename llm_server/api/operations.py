@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Request
 from starlette.responses import JSONResponse, Response
 
 from llm_server.api.auth import ADMIN, INFERENCE, require
-from llm_server.catalog import Catalog, ChatModel
+from llm_server.catalog import Catalog, ChatModel, UpstreamModel
 
 router = APIRouter()
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
@@ -14,9 +14,19 @@ PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 @router.get("/health")
 async def health(request: Request) -> Response:
-    """200 when requests can be served; 503 while models load and while the server drains."""
+    """200 when requests can be served; 503 while models load and while the server drains.
+
+    Models of other servers are listed with the breaker of each of their servers.
+    """
     status = request.app.state.status()
-    return JSONResponse({"status": status}, 200 if status == "ok" else 503)
+    body: dict[str, Any] = {"status": status}
+    catalog: Catalog = request.app.state.catalog
+    upstreams = [entry for entry in catalog.all() if isinstance(entry, UpstreamModel)]
+    if upstreams:
+        body["upstreams"] = {
+            one.id: [server.breaker.state for server in one.pool.servers] for one in upstreams
+        }
+    return JSONResponse(body, 200 if status == "ok" else 503)
 
 
 @router.get("/metrics", dependencies=[Depends(require(INFERENCE))])

@@ -8,13 +8,14 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from llm_server.adapters.manager import AdapterManager
-from llm_server.catalog import Catalog, ChatModel, EmbeddingModelEntry, Entry
-from llm_server.config.resolve import AdapterSpec, ModelSpec, Resolved, read_config, read_file
+from llm_server.catalog import Catalog, ChatModel, EmbeddingModelEntry, Entry, UpstreamModel
+from llm_server.config.resolve import AdapterSpec, ModelSpec, Resolved, UpstreamSpec, read_config, read_file
 from llm_server.config.retire import Retirement
 from llm_server.engine.engine import Observer
 from llm_server.errors import ConfigRefused, LlmServerError, PreparationFailed
 from llm_server.load import Progress, default_temperature, load_adapters, load_embedder, load_model
 from llm_server.settings import STARTER, Settings
+from llm_server.upstreams.pool import Pool
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +62,7 @@ class Reloader:
         self._observer, self._progress = observer, progress
         self._lock = threading.Lock()
         self._live: dict[str, Live] = {}
+        self._upstreams: dict[str, tuple[UpstreamSpec, UpstreamModel]] = {}
         self._embedder: EmbeddingModelEntry | None = None
         self._seen: bytes | None = None
         self._loaded_at: float | None = None
@@ -78,7 +80,7 @@ class Reloader:
             try:
                 raw = None if self._settings.config is None else read_file(self._settings.config)
                 if self._closed or (unless_seen and raw == self._seen):
-                    return Change(unchanged=list(self._live))
+                    return Change(unchanged=[*self._live, *self._upstreams])
                 self._seen = raw
                 change = self._follow(read_config(self._settings, raw))
             except LlmServerError as error:
@@ -89,11 +91,12 @@ class Reloader:
 
     def card(self) -> dict[str, Any]:
         """What is in force, since when, and the last refusal after that."""
-        live = list(self._live.values())
+        cards = [spec.card() for spec, _ in self._live.values()]
+        cards += [spec.card() for spec, _ in self._upstreams.values()]
         return {
             "file": None if self._settings.config is None else str(self._settings.config),
             "loaded_at": self._loaded_at,
-            "models": [spec.card() for spec, _ in live],
+            "models": cards,
             "embeddings": self._embedder is not None,
             "draining": self._retirement.count,
             "refused": self._refusal.card() if self._refusal else None,
@@ -109,28 +112,30 @@ class Reloader:
         change, fresh = Change(), _Fresh()
         live: dict[str, Live] = {}
         try:
-            for index, spec in enumerate(wanted.models):
-                live[spec.id] = spec, self._model(wanted, index, change, fresh)
-            for index, spec in enumerate(wanted.models):
+            for spec in wanted.models:
+                live[spec.id] = spec, self._model(wanted, spec, change, fresh)
+            for spec in wanted.models:
                 if spec.id not in change.loaded:
-                    self._adapt(wanted, index, live[spec.id][1], fresh)
+                    self._adapt(wanted, spec, live[spec.id][1], fresh)
+            upstreams = {spec.id: (spec, self._upstream(spec, change, fresh)) for spec in wanted.upstreams}
             embedder = self._embedding(wanted, fresh)
         except BaseException:
             fresh.undo()
             raise
         entries: list[Entry] = [model for _, model in live.values()]
+        entries += [model for _, model in upstreams.values()]
         gone = self._catalog.replace([*entries, *([embedder] if embedder else [])])
         before, self._live, self._embedder = self._live, live, embedder
         for entry in gone:
             self._retirement.retire(entry)
         _forget_adapters(before, live, change.loaded)
-        change.removed = [name for name in before if name not in live]
+        change.removed = [name for name in (*before, *self._upstreams) if name not in {**live, **upstreams}]
+        self._upstreams = upstreams
         log.info("configuration followed", extra={"loaded": change.loaded, "removed": change.removed})
         return change
 
-    def _model(self, wanted: Resolved, index: int, change: Change, fresh: "_Fresh") -> ChatModel:
+    def _model(self, wanted: Resolved, spec: ModelSpec, change: Change, fresh: "_Fresh") -> ChatModel:
         """The running model with its new names, or a new one beside it."""
-        spec = wanted.models[index]
         before = self._live.get(spec.id)
         if before is not None and before[0].weights == spec.weights:
             (change.unchanged if before[0] == spec else change.updated).append(spec.id)
@@ -140,20 +145,19 @@ class Reloader:
         try:
             model = load_model(spec, self._observer, self._progress)
         except LlmServerError as error:
-            raise wanted.refusal(index, error) from error
+            raise wanted.refusal(spec, error) from error
         except Exception as error:
             # What a library says about a broken file, in whatever type.
             log.exception("a model cannot be loaded", extra={"model": spec.id})
             failed = PreparationFailed(f"The model {spec.id} cannot be loaded: {error}")
-            raise wanted.refusal(index, failed) from error
+            raise wanted.refusal(spec, failed) from error
         change.loaded.append(spec.id)
         fresh.entries.append(model)
         return model
 
-    def _adapt(self, wanted: Resolved, index: int, model: ChatModel, fresh: "_Fresh") -> None:
+    def _adapt(self, wanted: Resolved, spec: ModelSpec, model: ChatModel, fresh: "_Fresh") -> None:
         """Load the adapters that the running model does not have yet."""
-        spec, before = wanted.models[index], self._live[wanted.models[index].id][0].adapters
-        manager = model.adapters
+        before, manager = self._live[spec.id][0].adapters, model.adapters
         if manager is None:
             return
         for adapter in spec.adapters:
@@ -164,7 +168,18 @@ class Reloader:
             try:
                 load_adapters(manager, [adapter], self._progress)
             except LlmServerError as error:
-                raise wanted.refusal(index, error) from error
+                raise wanted.refusal(spec, error) from error
+
+    def _upstream(self, spec: UpstreamSpec, change: Change, fresh: "_Fresh") -> UpstreamModel:
+        before = self._upstreams.get(spec.id)
+        if before is not None and before[0] == spec:
+            change.unchanged.append(spec.id)
+            return before[1]
+        pool = Pool(spec.servers, spec.retries, spec.timeout_s)
+        model = UpstreamModel(spec.id, pool, spec.aliases, spec.fallbacks)
+        change.loaded.append(spec.id)
+        fresh.entries.append(model)
+        return model
 
     def _embedding(self, wanted: Resolved, fresh: "_Fresh") -> EmbeddingModelEntry | None:
         if not wanted.embeddings or self._embedder is not None:

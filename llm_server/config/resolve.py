@@ -1,16 +1,18 @@
 """From the file, or from the settings alone, to models that can be loaded and compared."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from llm_server.config.marks import Document, Loc, parse
-from llm_server.config.schema import AdapterEntry, Config, ModelEntry, validate
+from llm_server.config.schema import PRESETS, AdapterEntry, Config, ModelEntry, UpstreamEntry, validate
 from llm_server.convert.hub import check_name
 from llm_server.convert.minilm import MODEL_ID as MINILM_ID
 from llm_server.convert.prepare import STARTER_ID, local_chat
 from llm_server.errors import ConfigRefused, LlmServerError, PreparationFailed
 from llm_server.settings import STARTER, Settings
+from llm_server.upstreams.pool import ServerSpec
 
 Stamp = tuple[tuple[str, int, int], ...]
 """Name, bytes and time of change of each file: another stamp is other content."""
@@ -51,6 +53,8 @@ class ModelSpec:
     aliases: tuple[str, ...] = ()
     adapters: tuple[AdapterSpec, ...] = ()
     stamp: Stamp = ()
+    place: int = field(default=0, compare=False)
+    """Among the entries of the file."""
 
     @property
     def weights(self) -> tuple[Settings, Stamp]:
@@ -69,18 +73,37 @@ class ModelSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class UpstreamSpec:
+    """A model that other servers compute."""
+
+    id: str
+    servers: tuple[ServerSpec, ...]
+    aliases: tuple[str, ...]
+    fallbacks: tuple[str, ...]
+    retries: int
+    timeout_s: float
+
+    def card(self) -> dict[str, object]:
+        """For people, without keys."""
+        servers = [{"url": s.url, "model": s.model, "weight": s.weight} for s in self.servers]
+        own = {"aliases": list(self.aliases), "fallbacks": list(self.fallbacks)}
+        return {"id": self.id, "upstream": servers, **own, "retries": self.retries, "timeout": self.timeout_s}
+
+
+@dataclass(frozen=True, slots=True)
 class Resolved:
     """What is to be served. `document` is the file that says so, None for the settings."""
 
     models: tuple[ModelSpec, ...]
     embeddings: bool
     document: Document | None = field(default=None, compare=False)
+    upstreams: tuple[UpstreamSpec, ...] = ()
 
-    def refusal(self, index: int, error: LlmServerError) -> LlmServerError:
-        """Why the model at `index` cannot be served, with its line where there is a file."""
+    def refusal(self, spec: ModelSpec, error: LlmServerError) -> LlmServerError:
+        """Why a model cannot be served, with its line where there is a file."""
         if self.document is None:
             return error
-        return self.document.refusal(("models", index), error.message)
+        return self.document.refusal(("models", spec.place), error.message)
 
 
 def of_settings(settings: Settings) -> Resolved:
@@ -109,9 +132,43 @@ def of_file(path: Path, raw: bytes, settings: Settings) -> Resolved:
     document = parse(path, raw)
     config = validate(document)
     embeddings = settings.embeddings if config.embeddings is None else config.embeddings
-    models = [_model(document, index, entry, settings) for index, entry in enumerate(config.models)]
-    _refuse_equal_names(document, config, models, EMBEDDERS if embeddings else ())
-    return Resolved(tuple(_with_starter(models)), embeddings, document)
+    every = [
+        _model(document, index, entry, settings)
+        if isinstance(entry, ModelEntry)
+        else upstream(document, index, entry)
+        for index, entry in enumerate(config.models)
+    ]
+    _refuse_equal_names(document, config, every, EMBEDDERS if embeddings else ())
+    upstreams = tuple(spec for spec in every if isinstance(spec, UpstreamSpec))
+    _refuse_wrong_fallbacks(document, every)
+    models = _with_starter([spec for spec in every if isinstance(spec, ModelSpec)])
+    return Resolved(tuple(models), embeddings, document, upstreams)
+
+
+def upstream(document: Document, index: int, entry: UpstreamEntry) -> UpstreamSpec:
+    """Addresses and keys of an entry. ConfigRefused for a variable that is not set."""
+    servers = []
+    for number, server in enumerate(entry.upstream):
+        loc: Loc = ("models", index, "upstream", number)
+        url, variable = PRESETS[server.preset] if server.preset else (None, None)
+        url, variable = server.url or url, server.key_env or variable
+        if url is None:
+            raise document.refusal(loc, f"`url` or `preset` is missing here. Presets: {', '.join(PRESETS)}.")
+        if variable is not None and not os.environ.get(variable):
+            raise document.refusal(loc, f"The environment variable {variable} is not set.")
+        key = os.environ[variable] if variable else None
+        servers.append(ServerSpec(url.rstrip("/"), server.model or entry.id, key, server.weight))
+    names = tuple(entry.aliases), tuple(entry.fallbacks)
+    return UpstreamSpec(entry.id, tuple(servers), *names, entry.retries, entry.timeout)
+
+
+def _refuse_wrong_fallbacks(document: Document, specs: Sequence[ModelSpec | UpstreamSpec]) -> None:
+    known = {spec.id.lower() for spec in specs}
+    for index, spec in enumerate(specs):
+        for number, other in enumerate(spec.fallbacks if isinstance(spec, UpstreamSpec) else ()):
+            if other.lower() not in known - {spec.id.lower()}:
+                reason = f"There is no other model `{other}` in this file. Name one by its id."
+                raise document.refusal(("models", index, "fallbacks", number), reason)
 
 
 def _model(document: Document, index: int, entry: ModelEntry, settings: Settings) -> ModelSpec:
@@ -131,6 +188,7 @@ def _model(document: Document, index: int, entry: ModelEntry, settings: Settings
         tuple(entry.aliases),
         tuple(_adapters(document, loc, entry.adapters)),
         _stamp(found[1]) if found else (),
+        index,
     )
 
 
@@ -185,7 +243,7 @@ def _is_there(path: Path) -> bool:
 
 
 def _refuse_equal_names(
-    document: Document, config: Config, models: Iterable[ModelSpec], taken: Iterable[str]
+    document: Document, config: Config, models: Iterable[ModelSpec | UpstreamSpec], taken: Iterable[str]
 ) -> None:
     """Ids and aliases share one space; upper and lower case are the same there."""
     seen = {name.lower(): "the embedding model" for name in taken}
@@ -206,7 +264,7 @@ def _with_starter(models: list[ModelSpec]) -> Iterator[ModelSpec]:
     taken = {name.lower() for spec in models for name in (spec.id, *spec.aliases)}
     for spec in models:
         if spec.id == STARTER_ID and STARTER not in taken:
-            yield ModelSpec(spec.id, spec.settings, (*spec.aliases, STARTER), spec.adapters, spec.stamp)
+            yield replace(spec, aliases=(*spec.aliases, STARTER))
         else:
             yield spec
 

@@ -6,6 +6,9 @@ models:
   - id: helper
     model: starter
     adapters: [{name: polite, path: adapters/polite}]
+  - id: big
+    upstream: [{preset: openai, model: gpt-5}, {url: "http://gpu:8000/v1", weight: 3}]
+    fallbacks: [helper]
 embeddings: true
 ```
 """
@@ -13,7 +16,7 @@ embeddings: true
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 from pydantic_core import ErrorDetails
 
 from llm_server.config.marks import Document
@@ -22,6 +25,21 @@ from llm_server.settings import STARTER
 
 Name = Annotated[str, Field(pattern=r"^\w[\w./-]{0,127}$")]
 """Letters, digits, dots, dashes, slashes: a colon would name an adapter."""
+
+
+LOCAL, UPSTREAM = "<local>", "<upstream>"
+"""How pydantic tells the two kinds of entries apart; part of the places that it names."""
+PRESETS: dict[str, tuple[str, str | None]] = {
+    "openai": ("https://api.openai.com/v1", "OPENAI_API_KEY"),
+    "groq": ("https://api.groq.com/openai/v1", "GROQ_API_KEY"),
+    "mistral": ("https://api.mistral.ai/v1", "MISTRAL_API_KEY"),
+    "openrouter": ("https://openrouter.ai/api/v1", "OPENROUTER_API_KEY"),
+    "vllm": ("http://127.0.0.1:8000/v1", None),
+    "llama_server": ("http://127.0.0.1:8080/v1", None),
+    "ollama": ("http://127.0.0.1:11434/v1", None),
+}
+"""Address, and the variable that usually holds the key."""
+Preset = Literal["openai", "groq", "mistral", "openrouter", "vllm", "llama_server", "ollama"]
 
 
 class Part(BaseModel):
@@ -63,10 +81,46 @@ class ModelEntry(Part):
     aliases: list[Name] = []
 
 
+class ServerEntry(Part):
+    """An OpenAI-compatible server, by its address or by the name of a well-known one."""
+
+    url: str | None = Field(default=None, pattern=r"^https?://[^\s/]+(/\S*)?$")
+    """Up to `/v1`."""
+    preset: Preset | None = None
+    key_env: str | None = Field(default=None, min_length=1)
+    """Name of the environment variable that holds the key; the file holds none."""
+    model: str | None = Field(default=None, min_length=1)
+    """The model's name there; by default the `id` of the entry."""
+    weight: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+
+
+class UpstreamEntry(Part):
+    """A model that other servers compute."""
+
+    id: Name
+    upstream: list[ServerEntry] = Field(min_length=1)
+    aliases: list[Name] = []
+    fallbacks: list[str] = []
+    """Ids of this file that answer where no server does."""
+    retries: int = Field(default=2, ge=0, le=10)
+    """Further tries of a request that no server has begun to answer."""
+    timeout: float = Field(default=600.0, gt=0, allow_inf_nan=False)
+    """Seconds between two signs of life."""
+
+
+def _kind(value: Any) -> str:
+    return UPSTREAM if isinstance(value, dict) and "upstream" in value else LOCAL
+
+
+AnyEntry = Annotated[
+    Annotated[ModelEntry, Tag(LOCAL)] | Annotated[UpstreamEntry, Tag(UPSTREAM)], Discriminator(_kind)
+]
+
+
 class Config(Part):
     """The whole file."""
 
-    models: list[ModelEntry] = Field(min_length=1)
+    models: list[AnyEntry] = Field(min_length=1)
     embeddings: bool | None = None
     """Serve the embedded embedding model; by default LLM_EMBEDDINGS."""
 
@@ -80,13 +134,14 @@ def validate(document: Document) -> Config:
 
 
 def _refusal(document: Document, error: ErrorDetails) -> ConfigRefused:
-    loc, kind = error["loc"], error["type"]
+    named, kind = error["loc"], error["type"]
+    loc = tuple(part for part in named if part not in (LOCAL, UPSTREAM))
     if kind == "extra_forbidden":
-        return document.refusal(loc, _unknown(loc), at_key=True)
+        return document.refusal(loc, _unknown(named), at_key=True)
     if kind == "missing":
         return document.refusal(loc[:-1], f"`{loc[-1]}` is missing here.")
     if kind == "model_type":
-        return document.refusal(loc, f"A mapping belongs here: {_fields(loc)}.")
+        return document.refusal(loc, f"A mapping belongs here: {_fields(named)}.")
     where = f"`{loc[-1]}`" if loc and isinstance(loc[-1], str) else "This"
     text = error["msg"].removeprefix("Input ")
     return document.refusal(loc, f"{where} {text[0].lower()}{text[1:]}.")
@@ -105,5 +160,10 @@ def _fields(loc: tuple[int | str, ...]) -> str:
 
 def _part(loc: tuple[int | str, ...]) -> type[BaseModel]:
     """The schema of a mapping, by the last list on the way to it."""
-    parts: dict[Any, type[BaseModel]] = {"models": ModelEntry, "adapters": AdapterEntry}
+    parts: dict[Any, type[BaseModel]] = {
+        LOCAL: ModelEntry,
+        UPSTREAM: UpstreamEntry,
+        "adapters": AdapterEntry,
+        "upstream": ServerEntry,
+    }
     return next((parts[key] for key in reversed(loc) if key in parts), Config)

@@ -1,0 +1,56 @@
+"""When to leave a server alone: after failures in a row, until a single request has found it well again."""
+
+import time
+from collections.abc import Callable
+
+FAILURES = 5
+"""In a row; then the breaker opens."""
+REST_SECONDS = 10.0
+"""After so long one request may look whether the server is back."""
+
+
+class Breaker:
+    """`closed`: all may pass. `open`: nobody. `half_open`: one is on its way to look. For one event loop."""
+
+    def __init__(
+        self,
+        failures: int = FAILURES,
+        rest_seconds: float = REST_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._limit, self._rest, self._clock = failures, rest_seconds, clock
+        self._failures = 0
+        self._opened_at: float | None = None
+        self._probing = False
+
+    @property
+    def state(self) -> str:
+        """In one word."""
+        if self._opened_at is None:
+            return "closed"
+        return "half_open" if self._probing else "open"
+
+    @property
+    def lets_pass(self) -> bool:
+        """Whether a request may be sent now."""
+        if self._opened_at is None:
+            return True
+        return not self._probing and self._clock() - self._opened_at >= self._rest
+
+    def begin(self) -> None:
+        """A request is sent; through an open breaker it is the one that looks."""
+        self._probing = self._opened_at is not None
+
+    def succeeded(self) -> None:
+        """The server has answered."""
+        self._failures, self._opened_at, self._probing = 0, None, False
+
+    def failed(self) -> None:
+        """It has not."""
+        self._failures += 1
+        if self._probing or self._failures >= self._limit:
+            self._opened_at, self._probing = self._clock(), False
+
+    def abandoned(self) -> None:
+        """The client left before the server said anything."""
+        self._probing = False
