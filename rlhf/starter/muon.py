@@ -7,6 +7,7 @@ together.
 
 from collections import defaultdict
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,7 +25,8 @@ def orthogonal(stack: Tensor) -> Tensor:
     for _ in range(STEPS):
         gram = x @ x.mT
         x = A * x + (B * gram + C * gram @ gram) @ x
-    return x.mT if tall else x
+    out: Tensor = x.mT if tall else x
+    return out
 
 
 class Muon(torch.optim.Optimizer):
@@ -35,20 +37,23 @@ class Muon(torch.optim.Optimizer):
     ) -> None:
         super().__init__(matrices, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
-    @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]  # no closure, no loss
         """One step of every matrix that has a gradient."""
-        for group in self.param_groups:
-            shapes: dict[torch.Size, list[Tensor]] = defaultdict(list)
-            for matrix in group["params"]:
-                if matrix.grad is not None:
-                    shapes[matrix.shape].append(matrix)
-            for (rows, columns), matrices in shapes.items():
-                steps = orthogonal(torch.stack([self._moved(m, group["momentum"]) for m in matrices]))
-                scale = 0.2 * max(rows, columns) ** 0.5
-                for matrix, step in zip(matrices, steps, strict=True):
-                    matrix.mul_(1 - group["lr"] * group["weight_decay"])
-                    matrix.add_(step, alpha=-group["lr"] * scale)
+        with torch.no_grad():
+            for group in self.param_groups:
+                self._step(group)
+
+    def _step(self, group: dict[str, Any]) -> None:
+        shapes: dict[torch.Size, list[Tensor]] = defaultdict(list)
+        for matrix in group["params"]:
+            if matrix.grad is not None:
+                shapes[matrix.shape].append(matrix)
+        for (rows, columns), matrices in shapes.items():
+            steps = orthogonal(torch.stack([self._moved(m, group["momentum"]) for m in matrices]))
+            scale = 0.2 * max(rows, columns) ** 0.5
+            for matrix, step in zip(matrices, steps, strict=True):
+                matrix.mul_(1 - group["lr"] * group["weight_decay"])
+                matrix.add_(step, alpha=-group["lr"] * scale)
 
     def _moved(self, matrix: Tensor, momentum: float) -> Tensor:
         """The gradient with its momentum."""
