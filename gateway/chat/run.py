@@ -23,19 +23,25 @@ class Interrupted(ShuttingDown):
     code = "interrupted"
 
 
+GRACE_SECONDS = 2.0
+"""How long an answer that is over waits for its agent to unwind."""
+_leaving: set[asyncio.Task[None]] = set()
+"""Strong references: the event loop keeps weak ones only."""
+
+
 async def until(source: AsyncGenerator[T, None], stopping: asyncio.Event) -> AsyncGenerator[T, None]:
-    """What comes from the source until it ends. Raises Interrupted as soon as the event is set."""
+    """What comes from the source until it ends. Raises Interrupted as soon as the event is set.
+
+    A source that does not hear at once that it is over is left to end by itself: the record of a stopped
+    answer does not wait for it.
+    """
     stop = asyncio.create_task(stopping.wait())
+    step: asyncio.Future[T | None] | None = None
     try:
         while True:
             step = asyncio.ensure_future(anext(source, None))
-            try:
-                await asyncio.wait({step, stop}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                if not step.done():
-                    step.cancel()
-                    await asyncio.wait({step})
-            if step.cancelled():
+            await asyncio.wait({step, stop}, return_when=asyncio.FIRST_COMPLETED)
+            if not step.done():
                 raise Interrupted(INTERRUPTED["message"])
             item = step.result()
             if item is None:
@@ -43,7 +49,20 @@ async def until(source: AsyncGenerator[T, None], stopping: asyncio.Event) -> Asy
             yield item
     finally:
         stop.cancel()
+        task = asyncio.create_task(_close(source, step))
+        _leaving.add(task)
+        task.add_done_callback(_leaving.discard)
+        await asyncio.wait({task}, timeout=GRACE_SECONDS)
+
+
+async def _close(source: AsyncGenerator[T, None], step: asyncio.Future[T | None] | None) -> None:
+    if step is not None and not step.done():
+        step.cancel()
+        await asyncio.wait({step})
+    try:
         await source.aclose()
+    except Exception:
+        _log.warning("an agent did not end in order", exc_info=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ class Workspace {
   problem = $state("");
   agentName = $state(read(AGENT_KEY));
 
+  #begun = 0;
   #listed = "";
   #last = $state(read("loopyard.project"));
   project: Project | null = $derived.by(() => {
@@ -48,12 +49,17 @@ class Workspace {
     if (!project) return;
     if (this.#listed !== project.id) this.conversations = [];
     this.#listed = project.id;
+    const begun = this.#begun;
     const found = await session.api.conversations(project.name).catch(() => null);
-    if (found && this.project?.id === project.id) this.conversations = found;
+    if (!found || this.project?.id !== project.id) return;
+    // A list that was read before a conversation began does not know it: it is read again.
+    if (begun !== this.#begun) return this.refreshConversations();
+    this.conversations = found;
   }
 
   /** Puts a conversation that has just begun at the top, before the gateway's list is read again. */
   begun(id: string, title: string, agent: string): void {
+    this.#begun += 1;
     const now = new Date().toISOString();
     const rest = this.conversations.filter((one) => one.id !== id);
     const known = this.conversations.find((one) => one.id === id);
