@@ -1,5 +1,6 @@
 """What an adapter has to fit: the base model's tensors, its architecture, its hash."""
 
+import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +24,7 @@ class Base:
     weights: frozenset[str] = frozenset()
     """SHA-256 of the weight files that an adapter may name as its base."""
     tokenizer: str = field(default="")
-    """Hash of the vocabulary, empty where it is not known."""
+    """SHA-256 of the vocabulary, empty where it is not known."""
 
 
 def read_base(path: Path, folder: Path | None = None) -> Base:
@@ -39,15 +40,16 @@ def read_base(path: Path, folder: Path | None = None) -> Base:
 
 
 def vocabulary_hash(folder: Path) -> str:
-    """Hash of a folder's token ids, empty where it has no tokenizer.json."""
+    """SHA-256 over a folder's tokens and ids, empty where it has no tokenizer.json."""
     file = folder / "tokenizer.json"
     if not file.is_file():
         return ""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         model = content["model"]["vocab"]
+        pairs = model.items() if isinstance(model, dict) else ((row[0], i) for i, row in enumerate(model))
         added = {token["content"]: token["id"] for token in content.get("added_tokens") or ()}
-    except (OSError, ValueError, KeyError, TypeError):
+        words = json.dumps(sorted({**dict(pairs), **added}.items()))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return "unreadable"
-    pairs = model.items() if isinstance(model, dict) else ((row[0], i) for i, row in enumerate(model))
-    return str(hash(frozenset({**dict(pairs), **added}.items())))
+    return hashlib.sha256(words.encode()).hexdigest()

@@ -35,7 +35,8 @@ class Facts:
 def check_peft(folder: Path, base: Base) -> Facts:
     """AdapterRefused with the first reason found; `code` names it."""
     config = read_config(folder)
-    check_config(config, base)
+    check_config(config)
+    check_base(config, base)
     if base.tokenizer and vocabulary_hash(folder) not in ("", base.tokenizer):
         refuse("tokenizer_mismatch", "its tokenizer.json has other tokens than the base model's.")
     shapes = read_shapes(folder / WEIGHTS)
@@ -51,8 +52,8 @@ def refuse(code: str, why: str) -> None:
     raise AdapterRefused(f"The adapter is refused: {why}", code=code)
 
 
-def check_config(config: dict[str, Any], base: Base) -> None:
-    """What the configuration alone says."""
+def check_config(config: dict[str, Any]) -> None:
+    """What the configuration alone says: whether it is a plain LoRA, which is all that engines apply."""
     rank, alpha = config.get("r"), config.get("lora_alpha")
     kind, task, saved = (config.get(key) for key in ("peft_type", "task_type", "modules_to_save"))
     whole = isinstance(rank, int) and not isinstance(rank, bool)
@@ -73,6 +74,10 @@ def check_config(config: dict[str, Any], base: Base) -> None:
             refuse(code, why)
     if not 1 <= int(config["r"]) <= MAX_RANK:
         refuse("rank_unsupported", f"its rank is {rank}; 1 to {MAX_RANK} are supported.")
+
+
+def check_base(config: dict[str, Any], base: Base) -> None:
+    """The base that an adapter of our trainers names is this one."""
     named = config.get(BASE_KEY)
     if named and named not in base.weights:
         refuse("base_mismatch", f"it was trained on the base {str(named)[:12]}…, which is not this one.")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from llm_server.convert.files import PART
+from llm_server.convert.files import file_sha256
 from llm_server.errors import AdapterRefused
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -38,7 +38,7 @@ def read_source(path: Path, sha256: str | None = None) -> Source:
     if path.is_dir():
         source, weights = _peft(path)
     elif path.is_file() and path.suffix == ".gguf":
-        digest = _sha256(path)
+        digest = file_sha256(path)
         source, weights = Source("gguf", path, f"sha256:{digest}", path.stat().st_size), digest
     elif path.exists():
         raise AdapterRefused(
@@ -82,14 +82,6 @@ def _peft(folder: Path) -> tuple[Source, str]:
     if size > MAX_BYTES:
         raise AdapterRefused(f"{weights} has {size:,} bytes, more than {MAX_BYTES:,}.", code="too_large")
     config = {key: value for key, value in read_config(folder).items() if key not in IDLE}
-    of_weights = _sha256(weights)
+    of_weights = file_sha256(weights)
     whole = hashlib.sha256(json.dumps(config, sort_keys=True).encode() + of_weights.encode()).hexdigest()
     return Source("peft", folder, f"sha256:{whole}", size), of_weights
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while part := file.read(PART):
-            digest.update(part)
-    return digest.hexdigest()

@@ -4,7 +4,6 @@ A is stored as [in, rank] and B as [rank, out], both in 32 bits, with alpha / ra
 rank-stabilised LoRA, Kalajdzievski, 2023) folded into B.
 """
 
-import json
 import math
 import re
 from pathlib import Path
@@ -15,12 +14,13 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from llm_server.adapters.check_peft import check_config
+from llm_server.adapters.source import WEIGHTS, read_config
 from llm_server.backends.onnx_bank import BASE_KEY
 from llm_server.backends.onnx_manifest import Manifest, input_names
 from llm_server.convert.files import publish
 from llm_server.errors import AdapterRefused
 
-CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
 NAME = re.compile(r"base_model\.model\.(.+)\.lora_(A|B)(?:\.default)?\.weight")
 Matrix = NDArray[np.float32]
 
@@ -31,9 +31,9 @@ def convert_adapter(folder: Path, manifest: Manifest, target: Path) -> Path:
     AdapterRefused, with a code, for what the graph cannot apply: dora, modules_to_save, bias, alpha_pattern,
     unsupported_type, unsupported_target, base_mismatch, rank_too_large, not_finite, missing_tensors.
     """
-    config = _read_config(folder)
-    _check_config(config)
-    pairs = _pairs(_read_tensors(folder / TENSORS))
+    config = read_config(folder)
+    check_config(config)
+    pairs = _pairs(_read_tensors(folder / WEIGHTS))
     tensors: dict[str, Matrix] = {}
     for module, (first, second) in sorted(pairs.items()):
         _check_pair(module, first, second, manifest)
@@ -42,39 +42,6 @@ def convert_adapter(folder: Path, manifest: Manifest, target: Path) -> Path:
         tensors[names[1]] = np.ascontiguousarray(second.T) * np.float32(_scale(config, len(first)))
     # One entry of metadata: safetensors writes several in any order, and the file would not be the same.
     return publish(target, lambda part: save_file(tensors, part, {BASE_KEY: manifest.source}))
-
-
-def _read_config(folder: Path) -> dict[str, Any]:
-    try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise AdapterRefused(f"{folder / CONFIG} cannot be read: {error}.", code="bad_config") from error
-    if not isinstance(config, dict):
-        raise AdapterRefused(f"{folder / CONFIG} is not an object.", code="bad_config")
-    return config
-
-
-def _check_config(config: dict[str, Any]) -> None:
-    alpha = config.get("lora_alpha")
-    rules = [
-        (config.get("peft_type") != "LORA", "unsupported_type", f"peft_type is {config.get('peft_type')!r}"),
-        (bool(config.get("use_dora")), "dora", "it uses DoRA. Train without use_dora"),
-        (
-            bool(config.get("modules_to_save")),
-            "modules_to_save",
-            "it replaces whole modules. Train without modules_to_save",
-        ),
-        (config.get("bias", "none") != "none", "bias", "it trains biases"),
-        (bool(config.get("alpha_pattern")), "alpha_pattern", "some modules have an alpha of their own"),
-        (
-            not isinstance(alpha, int | float) or not math.isfinite(alpha),
-            "bad_config",
-            f"lora_alpha is {alpha!r}",
-        ),
-    ]
-    for broken, code, why in rules:
-        if broken:
-            raise AdapterRefused(f"The adapter is refused: {why}.", code=code)
 
 
 def _read_tensors(path: Path) -> dict[str, Matrix]:

@@ -110,8 +110,13 @@ def test_a_suffix_in_completions(code: openai.OpenAI, coder_url: str, vocabulary
 
 
 def test_mistrals_route_whole_and_streamed(coder_url: str, code: openai.OpenAI) -> None:
-    body = {"model": model_of(coder_url), "prompt": BEFORE, "suffix": AFTER, "max_tokens": 10}
-    expected = code.completions.create(**body).choices[0].text  # type: ignore[call-overload]
+    body: dict[str, Any] = {
+        "model": model_of(coder_url),
+        "prompt": BEFORE,
+        "suffix": AFTER,
+        "max_tokens": 10,
+    }
+    expected = code.completions.create(**body).choices[0].text
     whole = httpx.post(f"{coder_url}/v1/fim/completions", json=body).json()
     assert whole["object"] == "chat.completion"
     assert whole["choices"][0]["message"] == {"role": "assistant", "content": expected}

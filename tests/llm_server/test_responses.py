@@ -6,7 +6,12 @@ from typing import Any, Literal
 import httpx
 import openai
 import pytest
-from openai.types.responses import ResponseFunctionToolCall, ResponseOutputMessage
+from openai.types.responses import (
+    ResponseFunctionToolCall,
+    ResponseInputText,
+    ResponseOutputMessage,
+    ResponseOutputText,
+)
 from pydantic import BaseModel
 
 from tests.llm_server.conftest import ADMIN, USER
@@ -93,7 +98,8 @@ def test_a_conversation_by_reference(echo: openai.OpenAI) -> None:
     second = echo.responses.create(model="echo", input="two", previous_response_id=first.id)
     assert second.previous_response_id == first.id
     items = echo.responses.input_items.list(second.id, order="asc").data
-    texts = [item.content[0].text for item in items if item.type == "message"]  # type: ignore[union-attr]
+    parts = [part for item in items if item.type == "message" for part in item.content]
+    texts = [part.text for part in parts if isinstance(part, ResponseInputText | ResponseOutputText)]
     assert texts == ["one", "one", "two"]
     assert second.instructions is None
     page = echo.responses.input_items.list(second.id, limit=2)

@@ -1,6 +1,8 @@
 """Broken adapters are refused with the right reason, and good ones are not."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 from gguf import GGUFWriter
 
+from llm_server.adapters.base import vocabulary_hash
 from llm_server.adapters.versions import State
 from llm_server.errors import AdapterRefused
 from tests.llm_server.adapters.conftest import Rig
@@ -231,3 +234,19 @@ def test_a_truncated_gguf_adapter_is_refused(rig: Rig) -> None:
     with pytest.raises(AdapterRefused) as refused:
         rig.load("a", path)
     assert refused.value.code == "truncated"
+
+
+def test_a_vocabulary_has_the_same_hash_in_every_process(tmp_path: Path) -> None:
+    """Python's own hash of text is another one in each."""
+    program = "import sys; from pathlib import Path; from llm_server.adapters.base import vocabulary_hash\n"
+    command = [sys.executable, "-c", f"{program}print(vocabulary_hash(Path(sys.argv[1])))", str(tmp_path)]
+    other_tokenizer(tmp_path)
+    told = {subprocess.check_output(command, text=True).strip() for _ in range(2)}
+    assert told == {vocabulary_hash(tmp_path)}
+
+
+@pytest.mark.parametrize("vocabulary", ["null", "[[]]", "[1]", '[["a"], [["b"]]]', '{"a": 1}, "added": 0'])
+def test_a_vocabulary_that_cannot_be_read_is_no_crash(vocabulary: str, tmp_path: Path) -> None:
+    text = f'{{"model": {{"vocab": {vocabulary}}}, "added_tokens": [{{"content": 5, "id": 1}}]}}'
+    (tmp_path / "tokenizer.json").write_text(text)
+    assert vocabulary_hash(tmp_path) == "unreadable"

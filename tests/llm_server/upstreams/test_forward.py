@@ -188,7 +188,7 @@ def test_a_client_that_leaves_is_heard_of_there(front: Callable[..., Any]) -> No
         (far({"preset": "vllm"}, fallbacks=["x"]), "There is no other model `x`"),
         (far({"preset": "vllm"}, fallbacks=["far"]), "There is no other model `far`"),
         (far(), "at least 1 item"),
-        (far("x"), "A mapping belongs here: url"),  # type: ignore[arg-type]
+        ({**far(), "upstream": ["x"]}, "A mapping belongs here: url"),
     ],
 )
 def test_entries_that_are_refused(front: Callable[..., Any], entry: dict[str, Any], said: str) -> None:
