@@ -30,7 +30,7 @@ def load_model(spec: ModelSpec, observer: Observer, progress: Progress) -> ChatM
 
 def _load_echo(spec: ModelSpec, observer: Observer, progress: Progress) -> ChatModel:
     settings = spec.settings
-    backend = EchoBackend(context=settings.context or 4096, slots=settings.slots * 3)
+    backend = EchoBackend(context=settings.context or 4096, slots=settings.slots)
     return _chat(spec, backend, observer)
 
 
@@ -137,7 +137,7 @@ def chat_model(
         running=settings.slots,
         queue=settings.queue,
         step_tokens=settings.step_tokens,
-        prefix_tokens=settings.prefix_tokens,
+        prefix_bytes=settings.prefix_mb << 20,
     )
     engine = Engine(backend, limits, observer)
     vocabulary = backend.vocabulary

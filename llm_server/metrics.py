@@ -52,7 +52,7 @@ class Metrics(Observer):
         self.between = Histogram("llm_inter_token_seconds", "Between two tokens.", buckets=GAPS, registry=r)
         self.waiting = Gauge("llm_queue_sequences", "Sequences that wait.", registry=r)
         self.running = Gauge("llm_slots_busy", "Sequences that decode or prefill.", registry=r)
-        self.cached = Gauge("llm_prefix_cache_entries", "Prefixes in the KV cache.", registry=r)
+        self.cached = Gauge("llm_prefix_cache_entries", "Prefixes in the KV cache and saved.", registry=r)
         self.embeddings = Counter("llm_embedding_tokens", "Tokens that were embedded.", registry=r)
         r.register(_Process())
 

@@ -1,6 +1,5 @@
 """The process around the application: a socket, signals, draining."""
 
-import asyncio
 import logging
 import os
 import signal
@@ -12,6 +11,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 import uvicorn
+import uvloop
 
 from llm_server.app import create_app
 from llm_server.errors import LlmServerError
@@ -53,9 +53,9 @@ def run(settings: Settings) -> int:
     """Serve until a signal. 0 after an ordered end, 1 when a model cannot be loaded, 2 when the key file is
     wrong, 3 when the port is taken.
     """
-    # Read when llama.cpp's OpenMP is loaded, which is later. Threads that spin at a barrier for one that has
-    # been descheduled make a step 25 times as long on a machine that has other work.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    # Read when llama.cpp's OpenMP is loaded, which is later. Threads that sleep at every barrier make a step
+    # twice as long; threads that spin for one that has been descheduled, 25 times. This is a short spin.
+    os.environ.setdefault("GOMP_SPINCOUNT", "300")
     try:
         listener = _listen(settings)
     except OSError as error:
@@ -85,7 +85,7 @@ def run(settings: Settings) -> int:
     )
     server = _Server(config, application.state.follow)
     log.info("listening on http://%s:%s", settings.host, listener.getsockname()[1])
-    asyncio.run(server.serve(sockets=[listener]))
+    uvloop.run(server.serve(sockets=[listener]))
     return 1 if failures else 0
 
 

@@ -60,9 +60,8 @@ class Settings(BaseSettings):
     """Tokens of one step; prompts are computed in chunks of what decoding leaves."""
     cache_tokens: int | None = Field(default=None, ge=64)
     """Tokens in the KV cache, running and cached; by default a quarter of the free memory at most."""
-    prefix_tokens: int = Field(default=4096, ge=0)
-    """Tokens that finished sequences keep in the cache for later ones. Every step walks over all that is
-    cached, so that more is not always faster."""
+    prefix_mb: int = Field(default=256, ge=0)
+    """Megabytes of the host's memory for prefixes that have left the KV cache; 0 saves none."""
     threads: int | None = Field(default=None, ge=1)
     """Threads that compute; by default one a core."""
     temperature: float | None = Field(default=None, ge=0)

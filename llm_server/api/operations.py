@@ -52,6 +52,7 @@ def _slots(model: ChatModel) -> dict[str, Any]:
         "slots": backend.slots,
         "context": backend.context,
         "cached_prefixes": len(scheduler.cache),
+        "saved_prefix_bytes": scheduler.cache.saved_bytes,
         "prefix_hits": scheduler.cache.hits,
         "prefix_tokens_reused": scheduler.cache.reused_tokens,
     }

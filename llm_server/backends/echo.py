@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -143,7 +144,7 @@ class EchoBackend:
     batch = 512
     mixes = True
 
-    def __init__(self, context: int = 4096, slots: int = 24, cells: int | None = None) -> None:
+    def __init__(self, context: int = 4096, slots: int = 8, cells: int | None = None) -> None:
         self.vocabulary = EchoVocabulary()
         self.context = context
         self.slots = slots
@@ -189,6 +190,15 @@ class EchoBackend:
     def share(self, source: int, target: int, length: int) -> None:
         """Copy the list."""
         self._held[target] = self._held.get(source, [])[:length]
+
+    def save(self, slot: int) -> NDArray[Any]:
+        """The list."""
+        return np.array(self._held.get(slot, []), np.int32)
+
+    def restore(self, slot: int, blob: NDArray[Any]) -> bool:
+        """The list."""
+        self._held[slot] = blob.tolist()
+        return True
 
     def trim(self, slot: int, length: int) -> None:
         """Cut the list."""

@@ -1,7 +1,8 @@
 """GGUF models on llama.cpp, through llama-cpp-python's low-level binding.
 
-One `llama_context` with a unified KV cache holds every sequence: sequence ids are the engine's slots,
-sharing a prefix adds an id to its cells and copies nothing.
+One `llama_context` holds every sequence; sequence ids are the engine's slots. Each has a KV buffer of its own
+where the memory allows it: a step then walks over what a sequence holds, not over what all of them hold.
+Where it does not, they share one buffer.
 """
 
 import ctypes
@@ -11,7 +12,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import llama_cpp.llama_cpp as llama
 import numpy as np
@@ -30,9 +31,9 @@ log = logging.getLogger(__name__)
 native_log = logging.getLogger("llama.cpp")
 
 LEVELS = {1: logging.DEBUG, 2: logging.INFO, 3: logging.WARNING, 4: logging.ERROR}
-PREFIXES_PER_SEQUENCE = 3
-"""Slots for each running sequence: one to run in, the others for finished ones."""
 MAX_SEQUENCES = 256
+PADDING = 256
+"""Cells come in multiples of this."""
 MEMORY_SHARE = 0.25
 """Part of the free memory that the KV cache takes unless it is told."""
 
@@ -89,7 +90,7 @@ class LlamaOptions:
     running: int = 8
     cache_tokens: int | None = None
     """Cells of the KV cache; None takes what `running` full contexts need, within a quarter of the free
-    memory.
+    memory. Fewer than that are shared by all sequences.
     """
     batch: int = 512
     threads: int | None = None
@@ -105,8 +106,9 @@ class LlamaBackend:
         self._model = load_model(path)
         self._vocabulary = LlamaVocabulary(self._model)
         self._digest = file_digest(path)
+        self._slots = min(MAX_SEQUENCES, options.running)
         cells, self._context_length = self._sizes(options)
-        self._slots = min(MAX_SEQUENCES, options.running * PREFIXES_PER_SEQUENCE)
+        self._apart = cells >= self._slots * self._context_length
         self._batch_size = min(options.batch, cells)
         self._context = self._open(options, cells)
         self._memory = llama.llama_get_memory(self._context)
@@ -189,8 +191,22 @@ class LlamaBackend:
         )
 
     def share(self, source: int, target: int, length: int) -> None:
-        """Add `target` to the cells of `source`."""
-        llama.llama_memory_seq_cp(self._memory, source, target, 0, length)
+        """Add `target` to the cells of `source`, or copy them where buffers are apart."""
+        if not self._apart:
+            llama.llama_memory_seq_cp(self._memory, source, target, 0, length)
+        elif self.restore(target, self.save(source)):
+            self.trim(target, length)
+
+    def save(self, slot: int) -> NDArray[np.uint8]:
+        """llama.cpp's own form: cells, keys and values."""
+        blob = np.empty(llama.llama_state_seq_get_size(self._context, slot), np.uint8)
+        if llama.llama_state_seq_get_data(self._context, _bytes(blob), blob.size, slot) != blob.size:
+            raise EngineFailure("llama.cpp did not copy a sequence's keys and values.")
+        return blob
+
+    def restore(self, slot: int, blob: NDArray[np.uint8]) -> bool:
+        """False where the shared buffer has no room in one piece."""
+        return bool(llama.llama_state_seq_set_data(self._context, _bytes(blob), blob.size, slot))
 
     def trim(self, slot: int, length: int) -> None:
         """Drop cells from position `length` on."""
@@ -213,10 +229,11 @@ class LlamaBackend:
     def _sizes(self, options: LlamaOptions) -> tuple[int, int]:
         """Cells of the cache and tokens of one sequence."""
         wanted = options.context or int(llama.llama_model_n_ctx_train(self._model))
+        full = self._slots * (wanted + -wanted % PADDING)
         if options.cache_tokens is not None:
-            return options.cache_tokens, min(wanted, options.cache_tokens)
+            return min(options.cache_tokens, full), min(wanted, options.cache_tokens)
         affordable = int(psutil.virtual_memory().available * MEMORY_SHARE / self._cell_bytes(options))
-        cells = min(options.running * wanted, max(affordable, 2048))
+        cells = min(full, max(affordable, 2048))
         if cells < wanted:
             log.warning("the context is cut to fit the memory", extra={"wanted": wanted, "context": cells})
         return cells, min(wanted, cells)
@@ -235,7 +252,7 @@ class LlamaBackend:
         params.n_batch = params.n_ubatch = self._batch_size
         params.n_seq_max = self._slots
         params.n_threads = params.n_threads_batch = options.threads or os.cpu_count() or 1
-        params.kv_unified = True
+        params.kv_unified = not self._apart
         params.no_perf = True
         if options.float32_cache:
             params.type_k = params.type_v = 0  # GGML_TYPE_F32
@@ -253,3 +270,8 @@ class LlamaBackend:
             if token >= 0:
                 return int(token)
         return next((i for i in range(self._vocabulary.size) if self._vocabulary.is_end(i)), 0)
+
+
+def _bytes(blob: NDArray[np.uint8]) -> Any:
+    """For ctypes."""
+    return blob.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))

@@ -33,8 +33,6 @@ from llm_server.errors import EngineFailure
 
 log = logging.getLogger(__name__)
 
-PREFIXES_PER_SEQUENCE = 3
-"""Slots for each running sequence: one to run in, the others for finished ones."""
 MEMORY_SHARE = 0.25
 """Part of the free memory that keys and values may take."""
 MIN_CONTEXT = 256
@@ -176,6 +174,15 @@ class OnnxBackend:
         """Copy them: rows are apart."""
         self._rows.share(source, target, length)
 
+    def save(self, slot: int) -> NDArray[np.generic]:
+        """[tensors, heads, tokens, width]."""
+        return self._rows.read(slot)
+
+    def restore(self, slot: int, blob: NDArray[np.generic]) -> bool:
+        """There is room for a whole context in every row."""
+        self._rows.write(slot, blob)
+        return True
+
     def trim(self, slot: int, length: int) -> None:
         """Nothing is cleared: positions behind the length are masked until they are written again."""
         self._rows.hold(slot, length)
@@ -231,14 +238,11 @@ class OnnxBackend:
 
 
 def _sizes(manifest: Manifest, options: OnnxOptions) -> tuple[int, int]:
-    """Slots, and tokens of each, so that they fit a quarter of the free memory; prefixes give way first,
-    then the context.
-    """
+    """Slots, and tokens of each, so that they fit a quarter of the free memory."""
     context = min(options.context or manifest.context, manifest.context)
     token = 2 * manifest.layers * manifest.kv_heads * manifest.head_dim * np.dtype(manifest.dtype).itemsize
     affordable = int(psutil.virtual_memory().available * MEMORY_SHARE) // token
-    slots = max(options.running, min(options.running * PREFIXES_PER_SEQUENCE, affordable // context))
-    fits = min(context, max(affordable // slots, MIN_CONTEXT))
+    fits = min(context, max(affordable // options.running, MIN_CONTEXT))
     if fits < context:
         log.warning("the context is cut to fit the memory", extra={"wanted": context, "context": fits})
-    return slots, fits
+    return options.running, fits

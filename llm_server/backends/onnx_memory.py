@@ -29,6 +29,14 @@ class Memory(Protocol):
         """Copy at least the first `length` tokens of a row, in every tensor."""
         ...
 
+    def read(self, row: int, length: int) -> NDArray[np.generic]:
+        """The first `length` tokens of a row: [tensors, heads, length, width]."""
+        ...
+
+    def write(self, row: int, blob: NDArray[np.generic]) -> None:
+        """The inverse."""
+        ...
+
 
 class HostMemory:
     """The system gives pages when they are written first, so that unused context costs no memory."""
@@ -50,6 +58,15 @@ class HostMemory:
         for array in self.arrays.values():
             array[target, :, :length] = array[source, :, :length]
 
+    def read(self, row: int, length: int) -> NDArray[np.generic]:
+        """Stacked in the order of `names`."""
+        return np.stack([self.arrays[name][row, :, :length] for name in self.names])
+
+    def write(self, row: int, blob: NDArray[np.generic]) -> None:
+        """The inverse."""
+        for name, part in zip(self.names, blob, strict=True):
+            self.arrays[name][row, :, : part.shape[1]] = part
+
 
 class DeviceMemory:
     """Tensors of ONNX Runtime; whole rows are copied by a graph of one node, on the device itself."""
@@ -68,12 +85,31 @@ class DeviceMemory:
 
     def copy(self, source: int, target: int, length: int) -> None:
         """Copy rows as they are, whatever their length."""
-        shape = (1, *self.shape[1:])
         for name in self.names:
-            io = self._session.io_binding()
-            io.bind_input("x", self.device, 0, self.dtype.type, shape, self.pointer(name, source))
-            io.bind_output("y", self.device, 0, self.dtype.type, shape, self.pointer(name, target))
-            self._session.run_with_iobinding(io)
+            here, there = self.pointer(name, source), self.pointer(name, target)
+            self._move(self.device, here, self.device, there)
+
+    def read(self, row: int, length: int) -> NDArray[np.generic]:
+        """Whole rows cross the bus; the rest is cut off here."""
+        out = np.empty((len(self.names), *self.shape[1:]), self.dtype)
+        for name, part in zip(self.names, out, strict=True):
+            self._move(self.device, self.pointer(name, row), "cpu", part.ctypes.data)
+        return out[:, :, :length].copy()
+
+    def write(self, row: int, blob: NDArray[np.generic]) -> None:
+        """The inverse; behind the tokens are zeros."""
+        part = np.zeros(self.shape[1:], self.dtype)
+        for name, tokens in zip(self.names, blob, strict=True):
+            part[:, : tokens.shape[1]] = tokens
+            self._move("cpu", part.ctypes.data, self.device, self.pointer(name, row))
+
+    def _move(self, source: str, here: int, target: str, there: int) -> None:
+        """One row of one tensor, between devices or on one."""
+        shape = (1, *self.shape[1:])
+        io = self._session.io_binding()
+        io.bind_input("x", source, 0, self.dtype.type, shape, here)
+        io.bind_output("y", target, 0, self.dtype.type, shape, there)
+        self._session.run_with_iobinding(io)
 
 
 def _layout(manifest: Manifest, rows: int, context: int) -> tuple[list[str], Shape, np.dtype[np.generic]]:

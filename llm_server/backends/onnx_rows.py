@@ -7,6 +7,9 @@ rows are copied only when somebody joins or leaves.
 
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from llm_server.backends.onnx_memory import Memory
 
 
@@ -43,6 +46,15 @@ class KvRows:
         """Copy the first `length` tokens."""
         self.memory.copy(self._row[source], self._row[target], length)
         self._held[target] = length
+
+    def read(self, slot: int) -> NDArray[np.generic]:
+        """A copy in the host's memory: [tensors, heads, tokens, width]."""
+        return self.memory.read(self._row[slot], self._held[slot])
+
+    def write(self, slot: int, blob: NDArray[np.generic]) -> None:
+        """What was read before."""
+        self.memory.write(self._row[slot], blob)
+        self._held[slot] = blob.shape[2]
 
     def hold(self, slot: int, length: int) -> None:
         """A slot holds `length` tokens from now on; what lies behind them is garbage."""

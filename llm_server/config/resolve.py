@@ -24,7 +24,7 @@ OVERRIDES = (
     "queue",
     "threads",
     "cache_tokens",
-    "prefix_tokens",
+    "prefix_mb",
     "adapter_mb",
     "temperature",
 )

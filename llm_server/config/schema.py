@@ -75,7 +75,7 @@ class ModelEntry(Part):
     threads: int | None = Field(default=None, ge=1)
     temperature: float | None = Field(default=None, ge=0, le=2, allow_inf_nan=False)
     cache_tokens: int | None = Field(default=None, ge=64)
-    prefix_tokens: int | None = Field(default=None, ge=0)
+    prefix_mb: int | None = Field(default=None, ge=0)
     adapter_mb: int | None = Field(default=None, ge=1)
     adapters: list[AdapterEntry] = []
     aliases: list[Name] = []

@@ -8,7 +8,7 @@ A slot is a row of the KV cache: it holds the keys and values of the first `leng
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,7 +128,7 @@ class Backend(Protocol):
 
     @property
     def slots(self) -> int:
-        """Rows of the KV cache, those of cached prefixes included."""
+        """Rows of the KV cache: sequences that can run."""
         ...
 
     @property
@@ -166,6 +166,14 @@ class Backend(Protocol):
 
     def share(self, source: int, target: int, length: int) -> None:
         """Let `target` hold the first `length` tokens of `source` too."""
+        ...
+
+    def save(self, slot: int) -> NDArray[Any]:
+        """A copy of what `slot` holds, in the host's memory and in a form of the backend's own."""
+        ...
+
+    def restore(self, slot: int, blob: NDArray[Any]) -> bool:
+        """Let an empty `slot` hold what was saved; False when there is no room."""
         ...
 
     def trim(self, slot: int, length: int) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from llm_server.engine.backend import Backend, Chunk
 from llm_server.engine.blend import Resident
 from llm_server.engine.grammar import Directive
-from llm_server.engine.prefix_cache import PrefixCache
+from llm_server.engine.prefix_cache import Placement, PrefixCache, Saved
 from llm_server.engine.scheduler import Plan, Scheduler, Work
 from llm_server.engine.sequence import Delta, Event, Failed, Finished, Sequence, TokenScore
 from llm_server.errors import CacheExhausted, EngineFailure, LlmServerError, QueueFull, ShuttingDown
@@ -35,8 +35,8 @@ class Limits:
     """Sequences that may wait."""
     step_tokens: int = 512
     """Tokens a step."""
-    prefix_tokens: int | None = None
-    """Tokens of cached prefixes; None: as many as there is room for."""
+    prefix_bytes: int = 256 << 20
+    """Of prefixes saved in the host's memory."""
 
 
 class Observer:
@@ -63,7 +63,7 @@ class Engine:
         self.limits = limits
         self._observer = observer or Observer()
         budget = min(limits.step_tokens, backend.batch)
-        cache = PrefixCache(backend.slots, limits.prefix_tokens)
+        cache = PrefixCache(backend.slots, limits.prefix_bytes)
         self.scheduler = Scheduler(cache, running=limits.running, budget=budget, mixes=backend.mixes)
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
@@ -176,17 +176,37 @@ class Engine:
 
     def _place(self, plan: Plan) -> None:
         """Make slots hold what the plan says and open the samplers."""
-        for sequence, source in plan.placed:
-            if sequence.slot is None:
-                continue
-            if source == sequence.slot:
-                self.backend.trim(sequence.slot, sequence.computed)
-            else:
-                self.backend.trim(sequence.slot, 0)
-                if source is not None:
-                    self.backend.share(source, sequence.slot, sequence.computed)
-            if sequence.sampler is None:
-                self._guarded(sequence, partial(self._open, sequence))
+        for sequence, placement in plan.placed:
+            if placement.displaced is not None:
+                self._save(placement.slot, placement.displaced)
+            self._guarded(sequence, partial(self._settle, sequence, placement))
+
+    def _settle(self, sequence: Sequence, placement: Placement) -> None:
+        slot, source = placement.slot, placement.source
+        if source != slot:
+            self.backend.trim(slot, 0)
+        if isinstance(source, Saved):
+            self._restore(sequence, slot, source)
+        elif source is not None and source != slot:
+            self.backend.share(source, slot, sequence.computed)
+        self.backend.trim(slot, sequence.computed)
+        if sequence.sampler is None:
+            self._open(sequence)
+
+    def _save(self, slot: int, saved: Saved) -> None:
+        """A prefix that cannot be saved is computed again one day; nobody fails for it."""
+        try:
+            self.scheduler.cache.save(saved, self.backend.save(slot))
+        except Exception:
+            log.warning("a prefix could not be saved", exc_info=True)
+            self.scheduler.cache.forget(saved)
+
+    def _restore(self, sequence: Sequence, slot: int, saved: Saved) -> None:
+        """Where that is not possible, the sequence is computed from its beginning."""
+        if saved.blob is not None and self.backend.restore(slot, saved.blob):
+            return
+        self.scheduler.cache.forget(saved)
+        sequence.computed = sequence.reused = 0
 
     def _open(self, sequence: Sequence) -> None:
         sequence.sampler = self.backend.sampler(sequence.params)
@@ -223,16 +243,17 @@ class Engine:
             self._compute([item])
 
     def _make_room(self, work: list[Work]) -> None:
-        slot = self.scheduler.cache.evict()
-        if slot is None:
-            slot = self.scheduler.preempt()
-        if slot is None:
+        freed = self.scheduler.cache.evict() or self.scheduler.preempt()
+        if freed is None:
             sequence = work[0].sequence
             self._fail(
                 sequence,
                 EngineFailure("The KV cache has no room for this sequence. Set LLM_CACHE_TOKENS higher."),
             )
             return
+        slot, saved = freed
+        if saved is not None:
+            self._save(slot, saved)
         self.backend.trim(slot, 0)
 
     def _next_token(self, sequence: Sequence, row: int) -> None:

@@ -1,28 +1,52 @@
-"""Which slot of the KV cache holds which tokens: finished sequences stay as prefixes for later ones.
+"""Which tokens have their keys and values where: in a slot of the KV cache, or saved in the host's memory.
 
-A slot is free, in use by a running sequence, or cached. Looking for the longest common prefix over at most
-a few hundred slots beats a tree in every case that was measured here, and has nothing to keep consistent.
+A finished sequence stays in its slot. When somebody else needs the slot, what it holds is saved first: there
+are as many slots as sequences that run, and as many prefixes as the memory may hold. Prefixes are compared
+one by one; at a few hundred of them that is less than a millisecond a request, and nothing has to be kept
+consistent.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from llm_server.engine.sequence import CacheKey
 
+Tokens = NDArray[np.int32]
+Blob = NDArray[Any]
+"""Keys and values of one slot as the backend wrote them."""
 
-@dataclass(frozen=True, slots=True)
+WORTH_SAVING = 16
+"""Tokens below which a prefix is computed again rather than saved."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
 class Prefix:
-    """Tokens that a slot holds, under the key that they were computed with."""
+    """Tokens whose keys and values are somewhere, and the key that they were computed under."""
 
-    slot: int
     key: CacheKey
-    tokens: Sequence[int]
+    tokens: Tokens
 
-    @property
-    def digest(self) -> bytes:
-        """Hash of key and tokens."""
-        return self.key.digest(list(self.tokens))
+    @classmethod
+    def of(cls, key: CacheKey, tokens: list[int]) -> "Prefix":
+        """From a list."""
+        return cls(key, np.array(tokens, np.int32))
+
+    def covers(self, other: "Prefix") -> bool:
+        """Whether `other` is a beginning of this one."""
+        return self.key == other.key and common_prefix(self.tokens, other.tokens) == len(other.tokens)
+
+
+@dataclass(eq=False, slots=True)
+class Saved:
+    """A prefix on its way out of a slot, or in the host's memory (then it has a blob)."""
+
+    prefix: Prefix
+    blob: Blob | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,117 +54,145 @@ class Placement:
     """Where a new sequence goes: `slot`, with `reused` tokens out of `source`."""
 
     slot: int
-    reused: int
-    source: int | None
-    """None: nothing is reused; `slot` itself: it is continued; else shared from there."""
+    reused: int = 0
+    source: int | Saved | None = None
+    """None: nothing is reused; `slot` itself: it is continued; else shared from that slot, or restored."""
+    displaced: Saved | None = None
+    """What `slot` holds and is to be saved first."""
 
 
-def common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
+def common_prefix(a: Tokens, b: Tokens) -> int:
     """Number of leading tokens that are equal."""
     limit = min(len(a), len(b))
-    if list(a[:limit]) == list(b[:limit]):
-        return limit
-    low, high = 0, limit
-    while low + 1 < high:
-        middle = (low + high) // 2
-        if list(a[low:middle]) == list(b[low:middle]):
-            low = middle
-        else:
-            high = middle
-    return low
+    differ = a[:limit] != b[:limit]
+    first = int(differ.argmax()) if limit else 0
+    return first if limit and differ[first] else limit
 
 
 class PrefixCache:
-    """Owns the slots. Least recently used prefixes go first."""
+    """Owns the slots and the list of saved prefixes. Least recently used prefixes go first."""
 
-    def __init__(self, slots: int, tokens: int | None = None) -> None:
-        """`tokens`: how many cached prefixes hold in all; None: as many as there is room for."""
-        self._tokens = tokens
-        self._free = list(range(slots))[::-1]
-        self._cached: OrderedDict[int, Prefix] = OrderedDict()
+    def __init__(self, slots: int, byte_limit: int = 0) -> None:
+        """`byte_limit`: of saved prefixes in all; none are saved at 0."""
+        self._limit = byte_limit
+        self._free = set(range(slots))
+        self._idle: OrderedDict[int, Prefix] = OrderedDict()
+        self._saved: OrderedDict[Saved, None] = OrderedDict()
+        self.saved_bytes = 0
         self.hits = 0
         self.reused_tokens = 0
 
     def __len__(self) -> int:
-        return len(self._cached)
+        return len(self._idle) + len(self._saved)
 
     def find(
-        self, key: CacheKey, tokens: Sequence[int], running: Iterable[Prefix] = ()
-    ) -> tuple[Prefix | None, int]:
-        """The prefix that has most in common with `tokens`, and how much; the last token is never reused,
-        because its logits are needed."""
-        best, length = None, 0
-        for prefix in (*self._cached.values(), *running):
-            common = common_prefix(prefix.tokens, tokens) if prefix.key == key else 0
-            if common > length:
-                best, length = prefix, common
-        return best, min(length, len(tokens) - 1)
-
-    def place(self, key: CacheKey, tokens: Sequence[int], running: Iterable[Prefix] = ()) -> Placement | None:
-        """Take a slot for `tokens`; None when every slot is in use."""
-        best, length = self.find(key, tokens, running)
-        if best is None or length <= 0:
-            slot = self._take(None)
-            return None if slot is None else Placement(slot, 0, None)
-        self.hits += 1
-        self.reused_tokens += length
-        cached = best.slot in self._cached
-        if cached and length == len(best.tokens):
-            del self._cached[best.slot]
-            return Placement(best.slot, length, best.slot)
-        if cached:
-            self._cached.move_to_end(best.slot)
-        slot = self._take(best.slot)
-        if slot is None and cached:
-            del self._cached[best.slot]
-            return Placement(best.slot, length, best.slot)
-        return None if slot is None else Placement(slot, length, best.slot)
-
-    def keep(self, prefix: Prefix) -> list[int]:
-        """A sequence is through: its slot becomes a cached prefix. Returns the slots that are free and
-        to be emptied: its own where a cached prefix covers it, those of prefixes that it covers, and
-        those that are too much.
+        self, prefix: Prefix, running: Mapping[int, Prefix] | None = None
+    ) -> tuple[int | Saved | None, int]:
+        """Where most of the beginning of `prefix` is, and how much of it; the last token is never reused,
+        because its logits are needed.
         """
-        alike = [p for p in self._cached.values() if p.key == prefix.key]
-        longer = next((p for p in alike if list(p.tokens[: len(prefix.tokens)]) == list(prefix.tokens)), None)
-        if longer is not None or not prefix.tokens:
-            self._free.append(prefix.slot)
-            return [prefix.slot]
-        covered = [p.slot for p in alike if list(prefix.tokens[: len(p.tokens)]) == list(p.tokens)]
-        for slot in covered:
-            del self._cached[slot]
-            self._free.append(slot)
-        self._cached[prefix.slot] = prefix
-        return covered + self._surplus()
+        best: int | Saved | None = None
+        length = 0
+        for place, known in self._places(running or {}):
+            common = common_prefix(known.tokens, prefix.tokens) if known.key == prefix.key else 0
+            if common > length:
+                best, length = place, common
+        length = min(length, len(prefix.tokens) - 1)
+        return (best, length) if length > 0 else (None, 0)
 
-    def _surplus(self) -> list[int]:
-        """Evict what is more than the cache may hold, but for the latest prefix; the slots to be emptied."""
-        slots = []
-        held = sum(len(prefix.tokens) for prefix in self._cached.values())
-        while self._tokens is not None and held > self._tokens and len(self._cached) > 1:
-            slot, prefix = self._cached.popitem(last=False)
-            held -= len(prefix.tokens)
-            self._free.append(slot)
-            slots.append(slot)
-        return slots
+    def place(self, prefix: Prefix, running: Mapping[int, Prefix] | None = None) -> Placement | None:
+        """Take a slot for a sequence; None when every slot is in use."""
+        source, length = self.find(prefix, running)
+        continued = self._idle.get(source) if isinstance(source, int) else None
+        if isinstance(source, int) and continued is not None and length == len(continued.tokens):
+            del self._idle[source]
+            slot, displaced = source, None
+        else:
+            taken = self._take(source)
+            if taken is None:
+                return None
+            slot, displaced = taken
+        if source is not None:
+            self.hits += 1
+            self.reused_tokens += length
+            self._touch(source)
+        return Placement(slot, length, source, displaced)
 
-    def release(self, slot: int) -> None:
-        """A slot is empty again."""
-        self._free.append(slot)
+    def keep(self, slot: int, prefix: Prefix) -> list[int]:
+        """A sequence is through: its slot holds a prefix from now on. Returns the slots that are free now
+        and to be emptied: its own where another prefix covers it, and those of prefixes that it covers.
+        """
+        if not len(prefix.tokens) or any(known.covers(prefix) for _, known in self._places({})):
+            self._free.add(slot)
+            return [slot]
+        covered = [place for place, known in self._places({}) if prefix.covers(known)]
+        for place in covered:
+            self._drop(place)
+        self._idle[slot] = prefix
+        return [place for place in covered if isinstance(place, int)]
 
-    def evict(self) -> int | None:
-        """Free the least recently used prefix; its slot, to be emptied, or None when there is none."""
-        if not self._cached:
+    def release(self, slot: int, prefix: Prefix | None = None) -> Saved | None:
+        """A sequence has left its slot; what of `prefix` is to be saved."""
+        self._free.add(slot)
+        return None if prefix is None else self._displace(prefix)
+
+    def evict(self) -> tuple[int, Saved | None] | None:
+        """Free the slot of the least recently used prefix, to be emptied; what is to be saved before."""
+        if not self._idle:
             return None
-        slot, _ = self._cached.popitem(last=False)
-        self._free.append(slot)
-        return slot
+        slot, prefix = self._idle.popitem(last=False)
+        return slot, self.release(slot, prefix)
 
-    def _take(self, spare: int | None) -> int | None:
-        """A slot, evicting where needed, but never `spare`."""
+    def save(self, saved: Saved, blob: Blob) -> None:
+        """It is in the host's memory now. The oldest go when there are too many bytes."""
+        if saved not in self._saved:
+            return
+        saved.blob = blob
+        self.saved_bytes += blob.nbytes
+        while self.saved_bytes > self._limit:
+            self._drop(next(iter(self._saved)))
+
+    def forget(self, saved: Saved) -> None:
+        """It could not be saved or restored."""
+        if saved in self._saved:
+            self._drop(saved)
+
+    def _places(self, running: Mapping[int, Prefix]) -> Iterator[tuple[int | Saved, Prefix]]:
+        """Cheapest to reuse first."""
+        yield from list(self._idle.items())
+        yield from running.items()
+        yield from [(saved, saved.prefix) for saved in self._saved]
+
+    def _take(self, source: int | Saved | None) -> tuple[int, Saved | None] | None:
+        """The lowest slot, because a batch is cheapest over neighbours; one that is empty where there is one,
+        the source itself at last.
+        """
         if self._free:
-            return self._free.pop()
-        slot = next((s for s in self._cached if s != spare), None)
-        if slot is not None:
-            del self._cached[slot]
-        return slot
+            slot = min(self._free)
+            self._free.remove(slot)
+            return slot, None
+        slot = min((s for s in self._idle if s != source), default=-1)
+        if slot < 0 and source in self._idle and isinstance(source, int):
+            slot = source
+        return None if slot < 0 else (slot, self._displace(self._idle.pop(slot)))
+
+    def _displace(self, prefix: Prefix) -> Saved | None:
+        if not self._limit or len(prefix.tokens) < WORTH_SAVING:
+            return None
+        saved = Saved(prefix)
+        self._saved[saved] = None
+        return saved
+
+    def _touch(self, place: int | Saved) -> None:
+        if isinstance(place, Saved):
+            self._saved.move_to_end(place)
+        elif place in self._idle:
+            self._idle.move_to_end(place)
+
+    def _drop(self, place: int | Saved) -> None:
+        if isinstance(place, Saved):
+            del self._saved[place]
+            self.saved_bytes -= 0 if place.blob is None else place.blob.nbytes
+        else:
+            del self._idle[place]
+            self._free.add(place)

@@ -8,7 +8,9 @@ whole length. Where the backend cannot mix adapters in a batch, a step is of one
 from collections import deque
 from dataclasses import dataclass, field
 
-from llm_server.engine.prefix_cache import Prefix, PrefixCache, common_prefix
+import numpy as np
+
+from llm_server.engine.prefix_cache import Placement, Prefix, PrefixCache, Saved, common_prefix
 from llm_server.engine.sequence import Sequence
 from llm_server.engine.turns import Turns
 
@@ -36,8 +38,8 @@ class Plan:
     """One step: first make slots hold what they shall, then compute."""
 
     work: list[Work] = field(default_factory=list)
-    placed: list[tuple[Sequence, int | None]] = field(default_factory=list)
-    """Sequences that start, with the slot whose prefix they reuse (None: none; their own: continued)."""
+    placed: list[tuple[Sequence, Placement]] = field(default_factory=list)
+    """Sequences that start. In this order: one may take the slot whose prefix the next one reuses."""
 
 
 class Scheduler:
@@ -99,22 +101,20 @@ class Scheduler:
         if slot is None:
             return []
         tokens = sequence.tokens[: sequence.computed] if keep else []
-        return self.cache.keep(Prefix(slot, sequence.key, tokens))
+        return self.cache.keep(slot, Prefix.of(sequence.key, tokens))
 
-    def preempt(self) -> int | None:
-        """Send the youngest running sequence back to the queue's head; its slot, to be emptied.
-
-        None when it is the only one: it could never go on.
+    def preempt(self) -> tuple[int, Saved | None] | None:
+        """Send the youngest running sequence back to the queue's head; its slot, to be emptied, and what is
+        to be saved before. None when it is the only one: it could never go on.
         """
         if len(self.running) < 2:
             return None
         self._full = True
         sequence = self.running.pop()
+        done = Prefix.of(sequence.key, sequence.tokens[: sequence.computed])
         slot, sequence.slot, sequence.computed = sequence.slot, None, 0
         self.waiting.appendleft(sequence)
-        if slot is not None:
-            self.cache.release(slot)
-        return slot
+        return None if slot is None else (slot, self.cache.release(slot, done))
 
     def _admit(self, plan: Plan) -> None:
         for sequence in list(self.waiting):
@@ -122,7 +122,7 @@ class Scheduler:
                 return
             if self._shared_soon(sequence):
                 continue
-            placement = self.cache.place(sequence.key, sequence.tokens, self._live())
+            placement = self.cache.place(Prefix.of(sequence.key, sequence.tokens), self._live())
             if placement is None:
                 return
             self.waiting.remove(sequence)
@@ -130,20 +130,21 @@ class Scheduler:
             if not sequence.generated:
                 sequence.reused = placement.reused
             self.running.append(sequence)
-            plan.placed.append((sequence, placement.source))
+            plan.placed.append((sequence, placement))
 
-    def _live(self) -> list[Prefix]:
-        return [Prefix(s.slot, s.key, s.tokens[: s.computed]) for s in self.running if s.slot is not None]
+    def _live(self) -> dict[int, Prefix]:
+        return {s.slot: Prefix.of(s.key, s.tokens[: s.computed]) for s in self.running if s.slot is not None}
 
     def _shared_soon(self, sequence: Sequence) -> bool:
         """Whether a running prompt is about to compute much more of the same prefix than is there now."""
         there = 0
         coming = 0
+        wanted = Prefix.of(sequence.key, sequence.tokens)
         for other in (s for s in self.running if s.key == sequence.key):
-            common = common_prefix(other.tokens, sequence.tokens)
+            common = common_prefix(np.array(other.tokens, np.int32), wanted.tokens)
             there = max(there, min(common, other.computed))
             coming = max(coming, common if other.pending > 1 else 0)
         if coming < there + WORTH_WAITING:
             return False
-        _, cached = self.cache.find(sequence.key, sequence.tokens)
+        _, cached = self.cache.find(wanted)
         return coming >= max(there, cached) + WORTH_WAITING

@@ -20,7 +20,7 @@ p.model.path = sys.argv[1]
 p.port, p.n_parallel, p.n_ctx = int(sys.argv[2]), {slots}, {slots} * int(sys.argv[4])
 p.cpuparams.n_threads = p.cpuparams_batch.n_threads = int(sys.argv[3])
 p.no_extra_bufts = True
-p.kv_unified = True
+p.kv_unified = False
 p.model_alias = "m"
 server = x.Server(p)
 time.sleep(1e6)

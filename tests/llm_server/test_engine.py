@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 
 from llm_server.backends.echo import EchoBackend
@@ -149,6 +150,30 @@ def test_a_prefix_is_reused_and_counted() -> None:
         again = start(engine, say("the same words"), max_tokens=30).wait()
         assert again.sequence.usage().cached == len(again.sequence.tokens) - again.sequence.generated - 1
         assert engine.scheduler.cache.hits == 1
+
+
+def test_a_prefix_that_cannot_be_saved_or_restored_is_computed_again() -> None:
+    class Forgetful(EchoBackend):
+        """Every second thing it is asked to keep is lost."""
+
+        saves = restores = 0
+
+        def save(self, slot: int) -> "np.ndarray[tuple[int, ...], np.dtype[np.int32]]":
+            self.saves += 1
+            if self.saves % 2:
+                raise MemoryError
+            return super().save(slot)
+
+        def restore(self, slot: int, blob: "np.ndarray[tuple[int, ...], np.dtype[np.int32]]") -> bool:
+            self.restores += 1
+            return bool(self.restores % 2) and super().restore(slot, blob)
+
+    backend = Forgetful(slots=1)
+    words = [f"a long enough question {n}" for n in range(4)]
+    with running(backend, Limits(running=1)) as engine:
+        for word in [*words, *words, *words]:
+            assert start(engine, say(word), max_tokens=60).wait().text == word
+    assert backend.restores > 1
 
 
 def test_a_full_queue_refuses_all_or_none() -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from llm_server.backends.llama_cpp import LlamaBackend, LlamaOptions
@@ -60,6 +61,44 @@ def test_a_reused_prefix_changes_nothing(backend: LlamaBackend) -> None:
         assert other.sequence.reused > 20
         cold = start(engine, say("something else")).wait()
         assert cold.sequence.reused < 10
+
+
+@pytest.mark.parametrize("cells", [None, 600], ids=["a buffer each", "one buffer"])
+def test_what_was_shared_or_saved_is_what_was_computed(
+    tiny: Callable[[str], Path], cells: int | None
+) -> None:
+    """Logits after one more token: of a copy of a prefix, and of one that was away meanwhile."""
+    options = LlamaOptions(threads=1, running=3, context=256, cache_tokens=cells, float32_cache=True)
+    backend = LlamaBackend(tiny("f16"), options)
+    tokens = list(range(40, 80))
+
+    def after(slot: int, start: int) -> "np.ndarray[tuple[int], np.dtype[np.float32]]":
+        return backend.logits(backend.decode([Chunk(slot, start, [7], True)])[0]).copy()
+
+    backend.decode([Chunk(0, 0, tokens, False)])
+    backend.share(0, 1, 30)
+    blob = backend.save(0)
+    whole = after(0, 40)
+    backend.trim(0, 0)
+    backend.decode([Chunk(0, 0, tokens[:30], False)])
+    np.testing.assert_allclose(after(1, 30), after(0, 30), atol=1e-5)
+    backend.trim(0, 0)
+    backend.decode([Chunk(0, 0, tokens[::-1], False)])
+    backend.trim(2, 0)
+    assert backend.restore(2, blob)
+    np.testing.assert_array_equal(after(2, 40), whole)
+    backend.close()
+
+
+def test_more_conversations_than_slots_go_on_where_they_were(backend: LlamaBackend) -> None:
+    """Ten of them take turns in eight slots; every second turn finds its first one."""
+    talks = [say(f"{n} {word} " * 12) for n, word in enumerate(WORDS + WORDS[:2])]
+    with running(backend) as engine:
+        first = [start(engine, talk, max_tokens=8).wait() for talk in talks]
+        again = [start(engine, talk, max_tokens=8).wait() for talk in talks]
+        assert [run.sequence.tokens for run in again] == [run.sequence.tokens for run in first]
+        assert [run.sequence.reused for run in again] == [run.sequence.prompt_length - 1 for run in again]
+        assert engine.scheduler.cache.saved_bytes > 0
 
 
 def test_a_small_cache_still_serves_everyone(tiny: Callable[[str], Path]) -> None:

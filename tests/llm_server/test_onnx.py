@@ -29,7 +29,7 @@ EXACT = 1e-4
 
 @pytest.fixture(scope="module")
 def backend(models: Path) -> Iterator[OnnxBackend]:
-    loaded = OnnxBackend(prepared(models, "fp32"), OnnxOptions(running=8, threads=1))
+    loaded = OnnxBackend(prepared(models, "fp32"), OnnxOptions(running=24, threads=1))
     yield loaded
     loaded.close()
 
@@ -94,7 +94,7 @@ class OnDevice(OnnxBackend):
 
 
 def test_a_devices_memory_serves_as_well(models: Path, reference: Reference) -> None:
-    backend = OnDevice(prepared(models, "fp32"), OnnxOptions(running=2, threads=1))
+    backend = OnDevice(prepared(models, "fp32"), OnnxOptions(running=12, threads=1))
     first, second = prompts(2)
     backend.decode([Chunk(0, 0, first, False), Chunk(3, 0, second, False)])
     backend.share(3, 5, len(second))
@@ -130,7 +130,7 @@ def test_a_sequence_that_is_too_long_is_an_error_of_its_own(backend: OnnxBackend
 
 @pytest.mark.parametrize(("precision", "error"), [("int8", 0.1), ("int4", 0.6)])
 def test_fewer_bits_are_close(models: Path, reference: Reference, precision: str, error: float) -> None:
-    backend = OnnxBackend(prepared(models, precision), OnnxOptions(running=2, threads=1))
+    backend = OnnxBackend(prepared(models, precision), OnnxOptions(running=6, threads=1))
     tokens = prompts(3)
     rows = backend.decode([Chunk(slot, 0, prompt, True) for slot, prompt in enumerate(tokens)])
     for row, prompt in zip(rows, tokens, strict=True):

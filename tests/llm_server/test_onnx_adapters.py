@@ -26,7 +26,7 @@ KINDS = {"small": (2, ATTENTION), "wide": (8, EVERYTHING), "mlp": (16, ("mlp.dow
 
 @pytest.fixture(scope="module")
 def backend(models: Path) -> Iterator[OnnxBackend]:
-    loaded = OnnxBackend(prepared(models, "fp32"), OnnxOptions(running=8, threads=1))
+    loaded = OnnxBackend(prepared(models, "fp32"), OnnxOptions(running=24, threads=1))
     yield loaded
     loaded.close()
 
@@ -91,7 +91,7 @@ def test_a_scale_is_a_part_of_an_adapter(
 
 
 def test_the_base_alone_runs_as_if_there_were_no_adapters(models: Path, tmp_path: Path) -> None:
-    backend = OnnxBackend(prepared(models, "fp32"), OnnxOptions(running=2, threads=1))
+    backend = OnnxBackend(prepared(models, "fp32"), OnnxOptions(running=6, threads=1))
     tokens = list(range(40))
     (row,) = backend.decode([Chunk(0, 0, tokens, True)])
     before = backend.logits(row).copy()
@@ -165,7 +165,7 @@ def test_adapters_fit_a_quantised_base(
     models: Path, folders: dict[str, Path], tmp_path: Path, precision: str
 ) -> None:
     """Ranks stay in floats: what the adapter adds is as far from PEFT's as the base is."""
-    backend = OnnxBackend(prepared(models, precision), OnnxOptions(running=2, threads=1))
+    backend = OnnxBackend(prepared(models, precision), OnnxOptions(running=6, threads=1))
     file = convert_adapter(folders["wide"], backend.manifest, tmp_path / "wide.safetensors")
     own = blend([(backend.load_adapter(file), 1.0)])
     tokens = list(range(30))

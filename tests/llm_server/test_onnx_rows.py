@@ -42,6 +42,7 @@ steps = st.lists(
         st.tuples(st.just("gather"), st.sets(st.integers(0, SLOTS - 1), min_size=1), st.just(0)),
         st.tuples(st.just("write"), st.integers(0, SLOTS - 1), st.integers(1, 100)),
         st.tuples(st.just("trim"), st.integers(0, SLOTS - 1), st.integers(0, CONTEXT)),
+        st.tuples(st.just("save"), st.integers(0, SLOTS - 1), st.integers(0, SLOTS - 1)),
         st.tuples(st.just("share"), st.integers(0, SLOTS - 1), st.integers(0, SLOTS - 1)),
     ),
     max_size=25,
@@ -73,6 +74,9 @@ def test_slots_keep_their_tokens(device: bool, operations: "list[tuple[str, set[
         elif name == "share" and what != value:
             held[value] = held[what][: len(held[what]) // 2]
             rows.share(what, value, len(held[value]))
+        elif name == "save":
+            rows.write(value, rows.read(what))
+            held[value] = list(held[what])
         for slot, tokens in enumerate(held):
             for array in arrays(rows):
                 assert (array[rows.row(slot), :, : len(tokens)] == np.array(tokens)[None, :, None]).all()

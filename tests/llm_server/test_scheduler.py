@@ -1,6 +1,6 @@
 """Who computes next."""
 
-from llm_server.engine.prefix_cache import PrefixCache
+from llm_server.engine.prefix_cache import Placement, PrefixCache
 from llm_server.engine.sampling import SamplingParams
 from llm_server.engine.scheduler import WORTH_WAITING, Plan, Scheduler
 from llm_server.engine.sequence import CacheKey, Sequence
@@ -66,7 +66,8 @@ def test_one_waits_for_a_prefix_that_is_being_computed_and_then_shares_it() -> N
         if second in s.running:
             break
     assert second.reused >= 200 - WORTH_WAITING
-    assert plan.placed == [(second, first.slot)]
+    assert second.slot is not None
+    assert plan.placed == [(second, Placement(second.slot, second.reused, first.slot))]
 
 
 def test_a_preempted_sequence_goes_first_and_starts_over() -> None:
@@ -76,7 +77,7 @@ def test_a_preempted_sequence_goes_first_and_starts_over() -> None:
     s.add(second)
     compute(s.schedule())
     slot = second.slot
-    assert s.preempt() == slot
+    assert s.preempt() == (slot, None)
     assert (second.computed, second.slot, list(s.waiting)) == (0, None, [second])
     assert s.preempt() is None
 

@@ -16,7 +16,7 @@ embeddings: false
 """
 LINES = GOOD.splitlines()
 ENTRY = "models:\n  - id: first\n    engine: echo\n"
-NUMBERS = ("context", "slots", "queue", "threads", "cache_tokens", "prefix_tokens", "adapter_mb")
+NUMBERS = ("context", "slots", "queue", "threads", "cache_tokens", "prefix_mb", "adapter_mb")
 MISSPELT = (
     *("ids", "modle", "engin", "quantization", "presicion", "contxt", "slot", "queues", "thread"),
     *("temprature", "adapter", "alias", "backend", "port", "api_key"),
