@@ -55,7 +55,7 @@ def run(settings: Settings) -> int:
     """
     # Read when llama.cpp's OpenMP is loaded, which is later. Threads that sleep at every barrier make a step
     # twice as long; threads that spin for one that has been descheduled, 25 times. This is a short spin.
-    os.environ.setdefault("GOMP_SPINCOUNT", "300")
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
         listener = _listen(settings)
     except OSError as error:

@@ -1,6 +1,7 @@
 """From the engine's thread to the event loop: the events of a request's sequences."""
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 
@@ -18,7 +19,10 @@ class Stream:
     def __init__(self, engine: Engine, count: int, make: MakeSequence) -> None:
         self._engine = engine
         self._loop = asyncio.get_running_loop()
-        self._events: asyncio.Queue[tuple[int, Event]] = asyncio.Queue()
+        self._events: deque[tuple[int, Event]] = deque()
+        self._ready = asyncio.Event()
+        self._told = False
+        """Whether the loop knows that there are events."""
         self._open = set(range(count))
         self.sequences = [make(i, self._sink(i)) for i in range(count)]
 
@@ -39,15 +43,33 @@ class Stream:
 
     async def __aiter__(self) -> AsyncIterator[tuple[int, Event]]:
         while self._open:
-            index, event = await self._events.get()
-            if not isinstance(event, Delta):
-                self._open.discard(index)
-            yield index, event
+            await self._ready.wait()
+            self._ready.clear()
+            self._told = False
+            while self._events:
+                index, event = self._events.popleft()
+                if isinstance(event, Delta):
+                    event = self._joined(index, event)
+                else:
+                    self._open.discard(index)
+                yield index, event
+
+    def _joined(self, index: int, delta: Delta) -> Delta:
+        """With what came after it meanwhile: a reader that is slower than the engine gets larger pieces."""
+        while self._events and self._events[0][0] == index:
+            following = self._events[0][1]
+            if not isinstance(following, Delta):
+                break
+            delta = Delta(delta.text + following.text, delta.scores + following.scores)
+            self._events.popleft()
+        return delta
 
     def _sink(self, index: int) -> Callable[[Event], None]:
         def put(event: Event) -> None:
+            self._events.append((index, event))
             # A closed loop means that the server is gone, and so is the reader.
-            if not self._loop.is_closed():
-                self._loop.call_soon_threadsafe(self._events.put_nowait, (index, event))
+            if not self._told and not self._loop.is_closed():
+                self._told = True
+                self._loop.call_soon_threadsafe(self._ready.set)
 
         return put

@@ -1,4 +1,4 @@
-"""A `llama_batch` over numpy arrays: filled by slices, not element by element through ctypes."""
+"""A `llama_batch` over numpy arrays: filled whole, not element by element through ctypes."""
 
 import ctypes
 from collections.abc import Sequence
@@ -34,16 +34,19 @@ class LlamaBatch:
 
     def fill(self, chunks: Sequence[Chunk]) -> list[int]:
         """Take the chunks in; an output row for each, -1 where none is wanted."""
-        rows, n = [], 0
+        rows: list[int] = []
+        tokens: list[int] = []
+        positions: list[int] = []
+        slots: list[int] = []
         for chunk in chunks:
-            end = n + len(chunk.tokens)
-            self._tokens[n:end] = chunk.tokens
-            self._positions[n:end] = np.arange(chunk.start, chunk.start + end - n)
-            self._sequences[n:end] = chunk.slot
-            self._wanted[n:end] = 0
-            self._wanted[end - 1] = chunk.wanted
-            rows.append(end - 1 if chunk.wanted else -1)
-            n = end
+            tokens += chunk.tokens
+            positions += range(chunk.start, chunk.start + len(chunk.tokens))
+            slots += [chunk.slot] * len(chunk.tokens)
+            rows.append(len(tokens) - 1 if chunk.wanted else -1)
+        n = len(tokens)
+        self._tokens[:n], self._positions[:n], self._sequences[:n] = tokens, positions, slots
+        self._wanted[:n] = 0
+        self._wanted[[row for row in rows if row >= 0]] = 1
         self.native.n_tokens = n
         return rows
 
