@@ -1,11 +1,11 @@
 """From a setting to a file that the engine can load: found, downloaded, converted, whichever it takes."""
 
-import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from llm_server.convert import tokenizer
 from llm_server.convert.converter import converter_folder
 from llm_server.convert.files import content_hash, publish
 from llm_server.convert.gguf import convert_folder
@@ -21,10 +21,6 @@ log = logging.getLogger(__name__)
 STARTER_FOLDER = Path(__file__).resolve().parents[2] / "rlhf" / "starter" / "model"
 STARTER_ID = "loopyard-starter"
 INPUTS = ("*.safetensors", "*.json", "*.jinja", "vocab.txt", "*.model", "merges.txt")
-QWEN2_SPLIT = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
-    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
 KINDS = ("f32", "f16", "q8_0", "q4_k_m")
 Progress = Callable[[str], None]
 """Told what begins, in words for people."""
@@ -95,8 +91,7 @@ def prepare_embedder(data: Path, progress: Progress = log.info) -> Prepared:
 def _from_folder(folder: Path, name: str, data: Path, kind: str, progress: Progress) -> Prepared:
     """The GGUF of a transformers folder, made unless one of the same content is there."""
     inputs = {path for pattern in INPUTS for path in folder.glob(pattern)}
-    pre = "qwen2" if _splits_like_qwen2(folder) else "auto"
-    digest = content_hash(inputs, kind, pre, converter_folder().name)
+    digest = content_hash(inputs, kind, tokenizer.kind(folder), converter_folder().name)
     target = data / f"{name.replace('/', '--')}-{kind}-{digest}.gguf"
     if not target.is_file():
         progress(f"Converting {name} to {target.name}")
@@ -110,17 +105,4 @@ def folder_to_gguf(folder: Path, target: Path, kind: str) -> None:
         raise PreparationFailed(f"{folder} has no config.json: it is not a transformers model.")
     if kind not in KINDS:
         raise PreparationFailed(f"`{kind}` is no kind of weights; there are {', '.join(KINDS)}.")
-    pre = "qwen2" if _splits_like_qwen2(folder) else "auto"
-    publish(target, lambda part: convert_folder(folder, part, kind, pre_tokenizer=pre))
-
-
-def _splits_like_qwen2(folder: Path) -> bool:
-    """Whether the tokenizer cuts text as Qwen2's does, whatever it learnt: llama.cpp knows it by that
-    name.
-    """
-    file = folder / "tokenizer.json"
-    if not file.is_file():
-        return False
-    first = json.loads(file.read_text()).get("pre_tokenizer") or {}
-    steps = first.get("pretokenizers", [first])
-    return any(step.get("pattern", {}).get("Regex") == QWEN2_SPLIT for step in steps)
+    publish(target, lambda part: convert_folder(folder, part, kind))
