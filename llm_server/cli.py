@@ -14,7 +14,13 @@ from rich.table import Table
 from llm_server.adapters.convert import convert_any
 from llm_server.config.resolve import read_config
 from llm_server.convert.converter import fetch_converter
-from llm_server.convert.prepare import Prepared, prepare_chat, prepare_embedder, prepare_onnx_chat
+from llm_server.convert.prepare import (
+    Prepared,
+    prepare_chat,
+    prepare_embedder,
+    prepare_onnx_chat,
+    prepare_onnx_embedder,
+)
 from llm_server.doctor import examine
 from llm_server.errors import LlmServerError
 from llm_server.settings import Settings, load_settings
@@ -83,7 +89,8 @@ def _prepared(settings: Settings, tell: Callable[[str], None]) -> Iterator[Prepa
             yield prepare_onnx_chat(one.model, one.data, one.precision, tell)
         elif one.backend == "llama_cpp":
             yield prepare_chat(one.model, one.data, one.quantisation, tell)
-    yield prepare_embedder(settings.data, tell)
+    embedder = prepare_onnx_embedder if settings.backend == "onnx" else prepare_embedder
+    yield embedder(settings.data, tell)
 
 
 @app.command()

@@ -10,8 +10,14 @@ from llm_server.catalog import ChatModel, EmbeddingModelEntry
 from llm_server.chat_template import ChatTemplate
 from llm_server.config.resolve import AdapterSpec, ModelSpec
 from llm_server.convert.minilm import MODEL_ID as MINILM_ID
-from llm_server.convert.prepare import Prepared, prepare_chat, prepare_embedder, prepare_onnx_chat
-from llm_server.embedder import EchoEmbedding, Embedder
+from llm_server.convert.prepare import (
+    Prepared,
+    prepare_chat,
+    prepare_embedder,
+    prepare_onnx_chat,
+    prepare_onnx_embedder,
+)
+from llm_server.embedder import EchoEmbedding, Embedder, EmbeddingModel
 from llm_server.engine.backend import Backend
 from llm_server.engine.engine import Engine, Limits, Observer
 from llm_server.settings import STARTER, Settings
@@ -110,12 +116,21 @@ def load_embedder(settings: Settings, progress: Progress) -> EmbeddingModelEntry
     """The embedded embedding model; its echo where LLM_BACKEND is echo."""
     if settings.backend == "echo":
         return EmbeddingModelEntry(MINILM_ID, Embedder(EchoEmbedding()))
+    return EmbeddingModelEntry(
+        MINILM_ID, Embedder(_minilm(settings, progress)), ("sentence-transformers/" + MINILM_ID,)
+    )
+
+
+def _minilm(settings: Settings, progress: Progress) -> EmbeddingModel:
+    if settings.backend == "onnx":
+        from llm_server.backends.onnx_embedder import OnnxEmbedding
+
+        folder = prepare_onnx_embedder(settings.data, progress).path
+        return OnnxEmbedding(folder, settings.threads, settings.provider)
     from llm_server.backends.llama_embedder import LlamaEmbedding
 
     prepared = prepare_embedder(settings.data, progress)
-    tokenizer = prepared.tokenizer or prepared.path
-    vectors = LlamaEmbedding(prepared.path, tokenizer, threads=settings.threads)
-    return EmbeddingModelEntry(prepared.id, Embedder(vectors), ("sentence-transformers/" + prepared.id,))
+    return LlamaEmbedding(prepared.path, prepared.tokenizer or prepared.path, threads=settings.threads)
 
 
 def _chat(spec: ModelSpec, backend: Backend, observer: Observer) -> ChatModel:

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from llm_server.backends.onnx_manifest import MANIFEST
@@ -33,18 +34,21 @@ def prepare_onnx(source: Path, name: str, data: Path, precision: str) -> Path:
         raise PreparationFailed(f"{source} has no config.json: it is not a transformers model.")
     digest = content_hash({path for pattern in INPUTS for path in source.glob(pattern)})
     target = data / f"{name.replace('/', '--')}-{precision}-{digest}-{LAYOUT}.onnx"
-    if not (target / MANIFEST).is_file():
-        _publish(source, target, precision, digest)
+    publish_folder(target, MANIFEST, lambda part: _make(source, part, precision, digest))
     return target
 
 
-def _publish(source: Path, target: Path, precision: str, digest: str) -> None:
-    """Make the folder beside its place and rename it when it is whole."""
+def publish_folder(target: Path, last: str, make: Callable[[Path], None]) -> None:
+    """Let `make` fill a folder beside its place, and rename it when it is whole. Does nothing where the file
+    `last` is there already. PreparationFailed for a full disk.
+    """
+    if (target / last).is_file():
+        return
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         part.mkdir(parents=True)
-        _make(source, part, precision, digest)
-        if not (target / MANIFEST).is_file():
+        make(part)
+        if not (target / last).is_file():
             part.replace(target)
     except OSError as error:
         raise PreparationFailed(f"Cannot write {target}: {error.strerror or error}.") from error
@@ -58,15 +62,15 @@ def _make(source: Path, part: Path, precision: str, digest: str) -> None:
     builder = [sys.executable, "-m", "onnxruntime_genai.models.builder", "-i", str(source), "-o", str(built)]
     # One matrix a module, as adapters know them; the default packs queries, keys and values into one.
     options = ["-p", kind, "-e", provider, "-c", str(part / "cache"), "--extra_options", "fuse_qkv=false"]
-    _run([*builder, *options])
+    run_program([*builder, *options])
     finish = [sys.executable, "-m", "llm_server.convert.onnx_build", str(built), str(source), str(part)]
-    _run([*finish, precision, digest])
+    run_program([*finish, precision, digest])
     shutil.rmtree(built)
     shutil.rmtree(part / "cache", ignore_errors=True)
 
 
-def _run(command: list[str]) -> None:
-    """A process of its own, which looks for nothing on the hub."""
+def run_program(command: list[str]) -> None:
+    """A process of its own, which looks for nothing on the hub. PreparationFailed with its last words."""
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:

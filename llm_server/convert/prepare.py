@@ -10,8 +10,9 @@ from llm_server.convert.converter import converter_folder
 from llm_server.convert.files import content_hash, publish
 from llm_server.convert.gguf import convert_folder
 from llm_server.convert.hub import download
+from llm_server.convert.minilm import MAX_TOKENS, minilm_folder
 from llm_server.convert.minilm import MODEL_ID as MINILM_ID
-from llm_server.convert.minilm import minilm_folder
+from llm_server.convert.onnx_encoder import prepare_encoder
 from llm_server.convert.onnx_folder import prepare_onnx
 from llm_server.errors import PreparationFailed
 from llm_server.settings import STARTER
@@ -86,6 +87,13 @@ def prepare_embedder(data: Path, progress: Progress = log.info) -> Prepared:
     folder = minilm_folder()
     prepared = _from_folder(folder, MINILM_ID, data, "f16", progress)
     return Prepared(MINILM_ID, prepared.path, folder / "tokenizer.json")
+
+
+def prepare_onnx_embedder(data: Path, progress: Progress = log.info) -> Prepared:
+    """The embedded embedding model for ONNX Runtime."""
+    progress(f"Preparing {MINILM_ID} for ONNX Runtime")
+    folder = minilm_folder()
+    return Prepared(MINILM_ID, prepare_encoder(folder, MINILM_ID, data, "vectors", MAX_TOKENS), folder=folder)
 
 
 def _from_folder(folder: Path, name: str, data: Path, kind: str, progress: Progress) -> Prepared:

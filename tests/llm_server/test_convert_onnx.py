@@ -77,7 +77,7 @@ def with_biases(folder: Path) -> Path:
 
 def test_an_architecture_with_biases_has_the_logits_of_transformers(tmp_path: Path) -> None:
     source = with_biases(tmp_path / "source")
-    backend = OnnxBackend(prepare_onnx(source, "biased", tmp_path, "fp32"), OnnxOptions(running=1, threads=1))
+    backend = OnnxBackend(prepare_onnx(source, "biased", tmp_path, "fp32"), OnnxOptions(running=2, threads=1))
     folder = make_peft(tmp_path / "one", backend.manifest, modules=EVERYTHING)
     resident = backend.load_adapter(convert_adapter(folder, backend.manifest, tmp_path / "one.safetensors"))
     reference, tokens = Reference(source, {"one": folder}), list(range(40))
