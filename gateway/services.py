@@ -94,6 +94,8 @@ def _settings(data: DataFolder, ports: Ports, environment: Mapping[str, str]) ->
             "LLM_HOST": LOOPBACK,
             "LLM_PORT": str(ports.llm),
             "LLM_DATA": str(data.path / "models"),
+            # The worker's adapters can be loaded while serving.
+            "LLM_ADAPTER_FOLDERS": chosen("LLM_ADAPTER_FOLDERS", str(data.path / "jobs")),
             "LLM_API_KEY": llm_key,
             "LLM_ADMIN_KEY": chosen("LLM_ADMIN_KEY", admin_key),
             # Less than the time that the supervisor gives it to stop.

@@ -5,9 +5,11 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 
 from fastapi import FastAPI
 
+from llm_server.adapters.folders import Folders
 from llm_server.adapters.manager import AdapterManager
 from llm_server.adapters.metrics import AdapterCollector
 from llm_server.adapters.watch import watch
@@ -73,6 +75,12 @@ def managers(catalog: Catalog) -> list[AdapterManager]:
     return [e.adapters for e in catalog.all() if isinstance(e, ChatModel) and e.adapters is not None]
 
 
+def _adapter_folders(settings: Settings) -> list[Path]:
+    """Those that the operator has named for adapters, and the one of the models."""
+    more = [Path(part.strip()) for part in settings.adapter_folders.split(",") if part.strip()]
+    return [settings.data, *([settings.adapters] if settings.adapters else []), *more]
+
+
 def create_app(
     settings: Settings,
     *,
@@ -124,6 +132,11 @@ def create_app(
     app.state.keys, app.state.quota = keys, Quota()
     app.state.reloader, app.state.follow = reloader, reload
     app.state.responses = store
+    app.state.adapter_folders = Folders(
+        _adapter_folders(settings),
+        reloader.adapter_paths,
+        lambda: not (keys.asked_for or settings.adapter_folders),
+    )
     app.add_middleware(BodyLimit, megabytes=settings.max_body_mb)
     metrics.registry.register(AdapterCollector(lambda: managers(catalog)))
     metrics.registry.register(

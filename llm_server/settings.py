@@ -70,6 +70,10 @@ class Settings(BaseSettings):
     """Adapters to load at start: `name=path` or paths, separated by commas. LORA_PATHS says the same."""
     adapters: Path | None = None
     """Folder that is watched for adapters: PEFT folders and .gguf files, named after themselves."""
+    adapter_folders: str = ""
+    """Folders that admins may load adapters from over HTTP, separated by commas. Those of LLM_DATA,
+    LLM_ADAPTERS, LLM_LORA and of the adapters in LLM_CONFIG count without being named. Where no key is asked
+    for, which is on loopback only, and none is named, any folder will do."""
     adapter_mb: int | None = Field(default=None, ge=1)
     """Megabytes of adapters in the memory; the least recently used go first. By default all stay."""
     embeddings: bool = True

@@ -34,7 +34,7 @@ def read_source(path: Path, sha256: str | None = None) -> Source:
     `sha256` (hex, with or without the prefix) is the hash that the caller expects, of the weight file or of
     the whole adapter.
     """
-    path = path.expanduser()
+    path = _expanded(path)
     if path.is_dir():
         source, weights = _peft(path)
     elif path.is_file() and path.suffix == ".gguf":
@@ -54,6 +54,17 @@ def read_source(path: Path, sha256: str | None = None) -> Source:
             code="checksum_mismatch",
         )
     return source
+
+
+def _expanded(path: Path) -> Path:
+    """`~` is the home of a user; whether there is one, and such a name, is found out here."""
+    try:
+        path = path.expanduser()
+        path.exists()
+    except (OSError, RuntimeError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise AdapterRefused(f"There is nothing at {path}: {why}", param="source", code="not_found") from None
+    return path
 
 
 def read_config(folder: Path) -> dict[str, Any]:

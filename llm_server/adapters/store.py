@@ -46,8 +46,10 @@ class AdapterStore:
         with self._changed:
             found = self._adapters.get(name)
             if found is None:
-                known = ", ".join(self._adapters) or "none"
-                raise NotFound(f"There is no adapter `{name}`. Loaded: {known}.", code="adapter_not_found")
+                # Which ones there are depends on the key that asks.
+                raise NotFound(
+                    f"There is no adapter `{name}`. GET /v1/adapters lists them.", code="adapter_not_found"
+                )
             return found
 
     def find(self, name: str, ref: str = "") -> Version:

@@ -1,9 +1,11 @@
 """Which models the caller's key may use, and which it gets to see."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from starlette.requests import Request
 
+from llm_server.adapters.selection import Wanted
 from llm_server.api.auth import caller_of
 from llm_server.catalog import Catalog, ChatModel, EmbeddingModelEntry, Entry, UpstreamModel
 from llm_server.errors import BadRequest, ModelForbidden, ModelNotFound
@@ -20,7 +22,13 @@ def find(request: Request, name: str) -> Entry:
             entry = catalog.get(name)
         return entry
     except ModelNotFound:
-        raise ModelNotFound(name, list(filter(caller_of(request).may_use, catalog.names()))) from None
+        raise unknown(request, name) from None
+
+
+def unknown(request: Request, name: str) -> ModelNotFound:
+    """A name that means nothing; only what the key may use is listed."""
+    catalog: Catalog = request.app.state.catalog
+    return ModelNotFound(name, list(filter(caller_of(request).may_use, catalog.names())))
 
 
 def hold(request: Request, entry: Entry) -> bool:
@@ -31,9 +39,25 @@ def hold(request: Request, entry: Entry) -> bool:
     return held
 
 
-def find_chat(request: Request, name: str) -> ChatModel:
-    """A model that writes, not yet permitted: fields of the request may choose adapters for it."""
-    return as_chat(find(request, name))
+def adapted(request: Request, entry: Entry, wanted: Sequence[Wanted]) -> ChatModel:
+    """A model with the adapters that fields of the request name, permitted; nothing has been loaded for it.
+
+    BadRequest, NotFound, ModelForbidden: the last one for a name that is not on the key's list, whether
+    there is such an adapter or not.
+    """
+    model = as_chat(entry)
+    for one in wanted:
+        if one.place is None:
+            permit_adapter(request, model, one.name)
+    chosen = model.choose(wanted)
+    permit(request, chosen)
+    return chosen
+
+
+def permit_adapter(request: Request, model: ChatModel, name: str) -> None:
+    """ModelForbidden where the key may not use an adapter of this name."""
+    if not caller_of(request).may_use(f"{model.id}:{name}"):
+        raise ModelForbidden(f"{model.id}:{name}")
 
 
 def as_chat(entry: Entry) -> ChatModel:

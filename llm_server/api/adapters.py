@@ -10,13 +10,14 @@ from fastapi import APIRouter, Depends, Request
 from pydantic import Field
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
+from llm_server.adapters.folders import Folders
 from llm_server.adapters.manager import DRAIN_SECONDS, AdapterManager
 from llm_server.adapters.versions import STABLE
-from llm_server.api.access import hold
-from llm_server.api.auth import ADMIN, INFERENCE, require
+from llm_server.api.access import hold, permit_adapter, unknown
+from llm_server.api.auth import ADMIN, INFERENCE, caller_of, require
 from llm_server.api.schemas import Body
 from llm_server.catalog import Catalog, ChatModel
-from llm_server.errors import BadRequest, NotFound
+from llm_server.errors import BadRequest, ModelNotFound, NotFound
 
 router = APIRouter()
 admin = [Depends(require(ADMIN))]
@@ -66,21 +67,21 @@ class ChangeRequest(Body):
 
 @router.get("/v1/adapters", dependencies=reader)
 async def adapters(request: Request) -> dict[str, Any]:
-    """Every adapter with its versions, states and aliases."""
-    data = [
-        card
-        for model in chat_models(request)
-        if model.adapters is not None
-        for card in model.adapters.cards(model.id)
-    ]
-    return {"object": "list", "data": data}
+    """Every adapter that the key may use, with its versions, states and aliases."""
+    managed = [(model.id, model.adapters) for model in chat_models(request) if model.adapters is not None]
+    cards = [card for base, manager in managed for card in manager.cards(base)]
+    may_use = caller_of(request).may_use
+    return {"object": "list", "data": [card for card in cards if may_use(card["id"])]}
 
 
 @router.post("/v1/adapters", dependencies=admin)
 async def load(request: Request, body: LoadRequest, wait: bool = False) -> Response:
-    """Load: 202 at once, or with `?wait=true` 201 when it is ready (422 with the reason where refused)."""
+    """Load: 202 at once, or with `?wait=true` 201 when it is ready (422 with the reason where refused, 403
+    where the path is outside the folders that adapters may come from).
+    """
     model, manager = adaptable(request, body.base)
-    path = Path(body.source if isinstance(body.source, str) else body.source.path)
+    permit_adapter(request, model, body.name)
+    path = await admitted(request, body.source if isinstance(body.source, str) else body.source.path)
     version, future = await asyncio.to_thread(manager.load, body.name, path, body.sha256, body.activate)
     if body.scale is not None or body.pin is not None:
         manager.store.change(body.name, body.scale, body.pin)
@@ -92,13 +93,18 @@ async def load(request: Request, body: LoadRequest, wait: bool = False) -> Respo
 
 @router.get("/v1/adapters/events", dependencies=reader)
 async def events(request: Request, base: str | None = None) -> Response:
-    """Server-sent events: loading, ready, failed, promoted, rolled_back, evicted, draining, unloaded."""
-    _, manager = meant(request, base)
+    """Server-sent events: loading, ready, failed, promoted, rolled_back, evicted, draining, unloaded; of the
+    adapters that the key may use.
+    """
+    model, manager = meant(request, base)
+    may_use = caller_of(request).may_use
     given = request.headers.get("last-event-id", "0")
     after = int(given) if given.isdigit() else 0
 
     async def lines() -> AsyncIterator[str]:
         async for event in manager.events.listen(after):
+            if not may_use(f"{model.id}:{event['adapter']}"):
+                continue
             yield f"id: {event['id']}\nevent: {event['event']}\ndata: {json.dumps(event)}\n\n"
 
     return StreamingResponse(lines(), media_type="text/event-stream", headers={"cache-control": "no-store"})
@@ -108,7 +114,7 @@ async def events(request: Request, base: str | None = None) -> Response:
 async def adapter(request: Request, name: str) -> dict[str, Any]:
     """One adapter; `name@version` gives that version alone."""
     name, _, ref = name.partition("@")
-    model, manager = having(request, name)
+    model, manager, name = having(request, name)
     if ref:
         return {"object": "adapter.version", "name": name, **manager.store.find(name, ref).card()}
     return manager.store.adapter(name).card(model.id)
@@ -117,14 +123,14 @@ async def adapter(request: Request, name: str) -> dict[str, Any]:
 @router.patch("/v1/adapters/{name}", dependencies=admin)
 async def change(request: Request, name: str, body: ChangeRequest) -> dict[str, Any]:
     """Set the default scale, pin or unpin."""
-    model, manager = having(request, name)
+    model, manager, name = having(request, name)
     return manager.store.change(name, body.scale, body.pinned).card(model.id)
 
 
 @router.post("/v1/adapters/{name}:promote", dependencies=admin)
 async def promote(request: Request, name: str, body: PromoteRequest) -> dict[str, Any]:
     """Let `stable` (or another alias) mean a version: new requests get it, running ones go on."""
-    model, manager = having(request, name)
+    model, manager, name = having(request, name)
     version = manager.store.find(name, body.version)
     await asyncio.to_thread(manager.ensure, [version])
     manager.store.promote(name, version.id, body.alias, body.if_match)
@@ -134,7 +140,7 @@ async def promote(request: Request, name: str, body: PromoteRequest) -> dict[str
 @router.post("/v1/adapters/{name}:rollback", dependencies=admin)
 async def rollback(request: Request, name: str) -> dict[str, Any]:
     """`stable` and `previous` change places."""
-    model, manager = having(request, name)
+    model, manager, name = having(request, name)
     manager.store.rollback(name)
     return manager.store.adapter(name).card(model.id)
 
@@ -145,9 +151,15 @@ async def unload(
 ) -> Response:
     """Unload a name, or `name@version`: 202, it drains. `force` ends what still runs after the deadline."""
     name, _, ref = name.partition("@")
-    _, manager = having(request, name)
+    _, manager, name = having(request, name)
     leaving = manager.unload(name, ref, drain_timeout_s, force)
     return JSONResponse({"object": "list", "data": [version.card() for version in leaving]}, 202)
+
+
+async def admitted(request: Request, path: str) -> Path:
+    """A path on the server's disk that adapters may come from. Forbidden."""
+    folders: Folders = request.app.state.adapter_folders
+    return await asyncio.to_thread(folders.admit, path)
 
 
 def chat_models(request: Request) -> list[ChatModel]:
@@ -166,19 +178,31 @@ def adaptable(request: Request, base: str | None) -> tuple[ChatModel, AdapterMan
 
 def meant(request: Request, base: str | None) -> tuple[ChatModel, AdapterManager]:
     """The same, not held: for those who listen as long as they like."""
-    catalog: Catalog = request.app.state.catalog
-    models = [catalog.chat(base)] if base else [m for m in chat_models(request) if m.adapters]
+    models = [_base(request, base)] if base else [m for m in chat_models(request) if m.adapters]
     if len(models) != 1 or models[0].adapters is None:
-        known = ", ".join(m.id for m in chat_models(request) if m.adapters) or "none"
+        takers = (model.id for model in chat_models(request) if model.adapters)
+        known = ", ".join(filter(caller_of(request).may_use, takers)) or "none"
         raise BadRequest(f"Name the base model in `base`; models that take adapters: {known}.", param="base")
     return models[0], models[0].adapters
 
 
-def having(request: Request, name: str) -> tuple[ChatModel, AdapterManager]:
-    """The model that has an adapter of this name (`base:name` where several have). NotFound."""
+def _base(request: Request, name: str) -> ChatModel:
+    catalog: Catalog = request.app.state.catalog
+    try:
+        return catalog.chat(name)
+    except ModelNotFound:
+        raise unknown(request, name) from None
+
+
+def having(request: Request, name: str) -> tuple[ChatModel, AdapterManager, str]:
+    """The model that has an adapter of this name (`base:name` where several have), and the bare name.
+
+    NotFound; ModelForbidden where the adapter is not on the key's list.
+    """
     base, _, bare = name.rpartition(":")
     for model in chat_models(request):
         named = [adapter.name for adapter in model.adapters.store.adapters()] if model.adapters else []
         if model.adapters and base in ("", model.id) and bare in named:
-            return (model, model.adapters) if hold(request, model) else having(request, name)
+            permit_adapter(request, model, bare)
+            return (model, model.adapters, bare) if hold(request, model) else having(request, name)
     raise NotFound(f"There is no adapter `{name}`.", code="adapter_not_found")

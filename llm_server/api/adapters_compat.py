@@ -1,15 +1,15 @@
 """The same life in the words of vLLM (/v1/load_lora_adapter) and of llama-server (/lora-adapters)."""
 
 import asyncio
-from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request
 from pydantic import Field
 from starlette.responses import PlainTextResponse, Response
 
-from llm_server.api.adapters import adaptable, having
-from llm_server.api.auth import ADMIN, INFERENCE, require
+from llm_server.api.access import permit_adapter
+from llm_server.api.adapters import adaptable, admitted, having
+from llm_server.api.auth import ADMIN, INFERENCE, caller_of, require
 from llm_server.api.schemas import Body, NumberedAdapter
 from llm_server.errors import BadRequest
 
@@ -35,10 +35,11 @@ class VllmUnload(Body):
 @router.post("/v1/load_lora_adapter", dependencies=[Depends(require(ADMIN))])
 async def load(request: Request, body: VllmLoad) -> Response:
     """Load and wait. A name that is there already is an error unless `load_inplace` is set."""
-    _, manager = adaptable(request, body.base_model_name)
+    model, manager = adaptable(request, body.base_model_name)
+    permit_adapter(request, model, body.lora_name)
     if body.lora_name in manager.store.names() and not body.load_inplace:
         raise BadRequest(f"The lora adapter '{body.lora_name}' has already been loaded.", param="lora_name")
-    path = Path(body.lora_path)
+    path = await admitted(request, body.lora_path)
     _, future = await asyncio.to_thread(manager.load, body.lora_name, path, None, body.load_inplace)
     await asyncio.wrap_future(future)
     return PlainTextResponse(f"Success: LoRA adapter '{body.lora_name}' added successfully.")
@@ -47,29 +48,31 @@ async def load(request: Request, body: VllmLoad) -> Response:
 @router.post("/v1/unload_lora_adapter", dependencies=[Depends(require(ADMIN))])
 async def unload(request: Request, body: VllmUnload) -> Response:
     """Unload; running requests finish first."""
-    _, manager = having(request, body.lora_name)
-    manager.unload(body.lora_name)
+    _, manager, name = having(request, body.lora_name)
+    manager.unload(name)
     return PlainTextResponse(f"Success: LoRA adapter '{body.lora_name}' removed successfully.")
 
 
 @router.get("/lora-adapters", dependencies=[Depends(require(INFERENCE))])
 async def numbered(request: Request) -> list[dict[str, Any]]:
-    """llama-server's list: the place is the id that a request's `lora` names."""
-    _, manager = adaptable(request, None)
-    store = manager.store
+    """llama-server's list: `id` is what a request's `lora` names. Only those that the key may use."""
+    model, manager = adaptable(request, None)
+    store, may_use = manager.store, caller_of(request).may_use
     return [
         {"id": i, "path": store.find(name).source, "scale": store.adapter(name).scale}
         for i, name in enumerate(store.names())
+        if may_use(f"{model.id}:{name}")
     ]
 
 
 @router.post("/lora-adapters", dependencies=[Depends(require(ADMIN))])
 async def scales(request: Request, body: list[NumberedAdapter]) -> list[dict[str, Any]]:
     """Set default scales by number."""
-    _, manager = adaptable(request, None)
+    model, manager = adaptable(request, None)
     names = manager.store.names()
     for one in body:
         if one.id >= len(names):
             raise BadRequest(f"There is no adapter number {one.id}; there are {len(names)}.", param="id")
+        permit_adapter(request, model, names[one.id])
         manager.store.change(names[one.id], one.scale, None)
     return await numbered(request)

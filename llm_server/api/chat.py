@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import JSONResponse, Response
 
-from llm_server.api.access import as_chat, permit
+from llm_server.api.access import adapted
 from llm_server.api.auth import INFERENCE, require
 from llm_server.api.forward import route
 from llm_server.api.payloads import Answer, Head, Payload, usage_of
@@ -27,8 +27,7 @@ async def chat(request: Request, body: ChatRequest) -> Response:
     entry = await route(request, body.model, "chat/completions")
     if isinstance(entry, Response):
         return entry
-    job = await asyncio.to_thread(chat_job, as_chat(entry), body)
-    permit(request, job.model)
+    job = await asyncio.to_thread(chat_job, adapted(request, entry, body.wanted), body)
     count = body.n or 1
     if not body.stream:
         return await unless_gone(request, _whole(job, count, bool(body.logprobs)))

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, aclosing
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import JSONResponse, Response
 
-from llm_server.api.access import as_chat, permit
+from llm_server.api.access import adapted
 from llm_server.api.auth import INFERENCE, require
 from llm_server.api.forward import route
 from llm_server.api.payloads import Head, Payload, usage_of
@@ -33,9 +33,8 @@ async def complete(request: Request, body: CompletionRequest) -> Response:
     entry = await route(request, body.model, "completions")
     if isinstance(entry, Response):
         return entry
-    model = as_chat(entry)
+    model = adapted(request, entry, body.wanted)
     jobs = await asyncio.to_thread(_jobs, model, body)
-    permit(request, jobs[0].model)
     if not body.stream:
         return await unless_gone(request, _whole(model, jobs, body))
     chunks = _chunks(model, jobs, body)
@@ -46,7 +45,6 @@ async def complete(request: Request, body: CompletionRequest) -> Response:
 
 def _jobs(model: ChatModel, body: CompletionRequest) -> list[Job]:
     jobs = []
-    model = model.choose(body.wanted)
     model.ensure()
     for prompt in _prompts(body.prompt):
         vocabulary = model.engine.backend.vocabulary

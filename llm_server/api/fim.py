@@ -8,14 +8,14 @@ from typing import Any
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import JSONResponse, Response
 
-from llm_server.api.access import find_chat, permit
+from llm_server.api.access import adapted, find
 from llm_server.api.auth import INFERENCE, require
 from llm_server.api.payloads import Answer, Head, Payload, usage_of
 from llm_server.api.prepare import Job, max_tokens, sampling
 from llm_server.api.schemas import FimRequest, Generation, InfillRequest
 from llm_server.api.sse import SseResponse, chained, unless_gone
 from llm_server.api.stream import Stream
-from llm_server.catalog import Catalog, ChatModel
+from llm_server.catalog import Catalog, ChatModel, Entry
 from llm_server.engine.sequence import Delta, Failed, Finished
 from llm_server.infill import Excerpt, infill_prompt, repository_prompt
 from llm_server.tool_calls import Content
@@ -28,10 +28,9 @@ ANSWER_TOKENS = 256
 @router.post("/v1/fim/completions")
 async def fim(request: Request, body: FimRequest) -> Response:
     """The text between prompt and suffix, as the content of a message."""
-    model = find_chat(request, body.model)
+    model = adapted(request, find(request, body.model), body.wanted)
     body.seed = body.random_seed if body.seed is None else body.seed
     job = await asyncio.to_thread(_fim_job, model, body)
-    permit(request, job.model)
     if body.stream:
         return await _streamed(_fim_chunks(job))
     return await unless_gone(request, _fim_whole(job))
@@ -41,21 +40,21 @@ async def fim(request: Request, body: FimRequest) -> Response:
 @router.post("/v1/infill", include_in_schema=False)
 async def infill(request: Request, body: InfillRequest) -> Response:
     """The text at the cursor, as llama.vim and llama.vscode ask for it."""
-    job = await asyncio.to_thread(_infill_job, _infill_model(request, body.model), body)
-    permit(request, job.model)
+    model = adapted(request, _infill_model(request, body.model), body.wanted)
+    job = await asyncio.to_thread(_infill_job, model, body)
     silent = body.n_predict == 0
     if body.stream:
         return await _streamed(_infill_chunks(job, silent))
     return await unless_gone(request, _infill_whole(job, silent))
 
 
-def _infill_model(request: Request, name: str) -> ChatModel:
+def _infill_model(request: Request, name: str) -> Entry:
     """The model of that name; without one, the first that can fill in."""
     catalog: Catalog = request.app.state.catalog
     writers = [entry for entry in catalog.all() if isinstance(entry, ChatModel)]
     able = [entry for entry in writers if entry.engine.backend.vocabulary.fim is not None]
     first = next(iter(able or writers), None)
-    return find_chat(request, name or (first.id if first else ""))
+    return find(request, name or (first.id if first else ""))
 
 
 def _fim_job(model: ChatModel, body: FimRequest) -> Job:
@@ -77,7 +76,6 @@ def _infill_job(model: ChatModel, body: InfillRequest) -> Job:
 
 
 def _job(model: ChatModel, body: Generation, tokens: list[int], wanted: int | None) -> Job:
-    model = model.choose(body.wanted)
     model.ensure()
     limit = max_tokens(model, tokens, wanted)
     return Job(model, tokens, sampling(model, body, None), limit, body.stops, lambda: None)

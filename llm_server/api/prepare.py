@@ -59,8 +59,10 @@ class Job:
 
 
 def chat_job(model: ChatModel, request: ChatRequest) -> Job:
-    """Render, tokenise, build grammars, load evicted adapters. Takes milliseconds: call it in a thread."""
-    model = model.choose(request.wanted)
+    """Render, tokenise, build grammars, load evicted adapters. Takes milliseconds: call it in a thread.
+
+    The model has its adapters and is permitted: nothing is computed or loaded for who may not use it.
+    """
     model.ensure()
     messages = [_plain(message) for message in request.messages]
     tools = [tool.model_dump(exclude_none=True) for tool in request.tools or ()]

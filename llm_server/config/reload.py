@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from llm_server.adapters.manager import AdapterManager
@@ -101,6 +102,10 @@ class Reloader:
             "draining": self._retirement.count,
             "refused": self._refusal.card() if self._refusal else None,
         }
+
+    def adapter_paths(self) -> list[Path]:
+        """Where the adapters lie that the configuration names."""
+        return [adapter.path for spec, _ in self._live.values() for adapter in spec.adapters]
 
     def close(self) -> None:
         """Follow nothing more; models that were replaced are closed now."""

@@ -41,6 +41,7 @@ def url(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]
         model=str(models / "tiny"),
         data=models,
         lora=f"first={early}",
+        adapter_folders=str(tmp_path_factory.getbasetemp()),
         embeddings=False,
         threads=1,
         temperature=0,

@@ -8,13 +8,14 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import JSONResponse, Response
 
-from llm_server.api.access import find_chat, permit
+from llm_server.api.access import adapted, find
 from llm_server.api.auth import INFERENCE, owner_of, require
 from llm_server.api.payloads import Payload
 from llm_server.api.prepare import Job, chat_job
 from llm_server.api.responses.items import chat_request, normalised, without_oldest
 from llm_server.api.responses.respond import ENDS, blank, numbered, respond
 from llm_server.api.responses.schemas import Item, ResponseRequest
+from llm_server.api.schemas import ChatRequest
 from llm_server.api.sse import SseResponse, chained, unless_gone
 from llm_server.catalog import ChatModel
 from llm_server.errors import ContextLengthExceeded, ResponseNotFound
@@ -27,8 +28,7 @@ router = APIRouter(prefix="/v1/responses", dependencies=[Depends(require(INFEREN
 async def create(request: Request, body: ResponseRequest) -> Response:
     """A response, whole or as a stream of named events."""
     items = await _items(request, body)
-    job = await asyncio.to_thread(_job, find_chat(request, body.model), body, items)
-    permit(request, job.model)
+    job = await _job(request, body, items)
     response = blank(body, job)
     events = respond(job, response, logprobs=body.logprobs)
     if body.store is not False:
@@ -44,8 +44,7 @@ async def create(request: Request, body: ResponseRequest) -> Response:
 async def input_tokens(request: Request, body: ResponseRequest) -> Payload:
     """The number of tokens that a request would read."""
     items = await _items(request, body)
-    job = await asyncio.to_thread(_job, find_chat(request, body.model), body, items)
-    permit(request, job.model)
+    job = await _job(request, body, items)
     return {"object": "response.input_tokens", "input_tokens": len(job.tokens)}
 
 
@@ -86,17 +85,24 @@ async def input_items(
     }
 
 
-def _job(model: ChatModel, body: ResponseRequest, items: list[Item]) -> Job:
-    """Chat's job. With `truncation: auto` the oldest messages go until the rest fits."""
-    request = chat_request(body, items)
+async def _job(request: Request, body: ResponseRequest, items: list[Item]) -> Job:
+    """Chat's job for a model that the key may use."""
+    entry = find(request, body.model)
+    chat = await asyncio.to_thread(chat_request, body, items)
+    model = adapted(request, entry, chat.wanted)
+    return await asyncio.to_thread(_fitting_job, model, chat, shorten=body.truncation == "auto")
+
+
+def _fitting_job(model: ChatModel, chat: ChatRequest, *, shorten: bool) -> Job:
+    """With `truncation: auto` the oldest messages go until the rest fits."""
     while True:
         try:
-            return chat_job(model, request)
+            return chat_job(model, chat)
         except ContextLengthExceeded:
-            shorter = without_oldest(request) if body.truncation == "auto" else None
+            shorter = without_oldest(chat) if shorten else None
             if shorter is None:
                 raise
-            request = shorter
+            chat = shorter
 
 
 async def _items(request: Request, body: ResponseRequest) -> list[Item]:

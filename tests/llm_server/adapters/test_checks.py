@@ -12,6 +12,7 @@ import pytest
 from gguf import GGUFWriter
 
 from llm_server.adapters.base import vocabulary_hash
+from llm_server.adapters.source import read_source
 from llm_server.adapters.versions import State
 from llm_server.errors import AdapterRefused
 from tests.llm_server.adapters.conftest import Rig
@@ -250,3 +251,10 @@ def test_a_vocabulary_that_cannot_be_read_is_no_crash(vocabulary: str, tmp_path:
     text = f'{{"model": {{"vocab": {vocabulary}}}, "added_tokens": [{{"content": 5, "id": 1}}]}}'
     (tmp_path / "tokenizer.json").write_text(text)
     assert vocabulary_hash(tmp_path) == "unreadable"
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "x" * 5000, "~nobody-of-this-name/x", "a\0b", ""])
+def test_paths_that_lead_nowhere(path: str) -> None:
+    with pytest.raises(AdapterRefused) as refused:
+        read_source(Path(path))
+    assert refused.value.code in ("not_found", "unknown_format")
