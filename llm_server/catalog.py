@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from llm_server.adapters.manager import AdapterManager
 from llm_server.adapters.selection import Selection, Wanted, wanted_by_name
 from llm_server.chat_template import ChatTemplate
+from llm_server.classifier import Classifier
 from llm_server.embedder import Embedder
 from llm_server.engine.blend import BASE, Blend
 from llm_server.engine.engine import Engine
@@ -151,6 +152,32 @@ class EmbeddingModelEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class RerankModel:
+    """A model that reads a query and a document together and says how well they fit."""
+
+    id: str
+    classifier: Classifier
+    aliases: tuple[str, ...] = ()
+    created: int = field(default_factory=lambda: int(time.time()))
+    uses: Uses = field(default_factory=Uses, compare=False)
+
+    def card(self) -> dict[str, object]:
+        """Its entry in /v1/models."""
+        return {
+            "id": self.id,
+            "object": "model",
+            "created": self.created,
+            "owned_by": "loopyard",
+            "max_model_len": self.classifier.model.max_tokens,
+            "capabilities": ["rerank"],
+        }
+
+    def close(self) -> None:
+        """After the running batch."""
+        self.classifier.close()
+
+
+@dataclass(frozen=True, slots=True)
 class UpstreamModel:
     """A model that other servers compute."""
 
@@ -172,7 +199,7 @@ class UpstreamModel:
         self.pool.close()
 
 
-Entry = ChatModel | EmbeddingModelEntry | UpstreamModel
+Entry = ChatModel | EmbeddingModelEntry | RerankModel | UpstreamModel
 
 
 class Catalog:
@@ -236,7 +263,7 @@ class Catalog:
         """A model that writes; BadRequest for one that does not."""
         entry = self.get(name)
         if not isinstance(entry, ChatModel):
-            raise BadRequest(f"The model `{name}` makes embeddings only.", param="model")
+            raise BadRequest(f"The model `{name}` does not write.", param="model")
         return entry
 
     def embedding(self, name: str) -> EmbeddingModelEntry:

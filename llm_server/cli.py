@@ -17,6 +17,7 @@ from llm_server.convert.converter import fetch_converter
 from llm_server.convert.prepare import (
     Prepared,
     prepare_chat,
+    prepare_classifier,
     prepare_embedder,
     prepare_onnx_chat,
     prepare_onnx_embedder,
@@ -91,6 +92,8 @@ def _prepared(settings: Settings, tell: Callable[[str], None]) -> Iterator[Prepa
             yield prepare_chat(one.model, one.data, one.quantisation, tell)
     embedder = prepare_onnx_embedder if settings.backend == "onnx" else prepare_embedder
     yield embedder(settings.data, tell)
+    if settings.reranker is not None:
+        yield prepare_classifier(settings.reranker, settings.data, tell)
 
 
 @app.command()

@@ -6,13 +6,15 @@ from dataclasses import replace
 from llm_server.adapters.form import Form
 from llm_server.adapters.manager import AdapterManager
 from llm_server.backends.echo import EchoBackend
-from llm_server.catalog import ChatModel, EmbeddingModelEntry
+from llm_server.catalog import ChatModel, EmbeddingModelEntry, RerankModel
 from llm_server.chat_template import ChatTemplate
+from llm_server.classifier import Classifier
 from llm_server.config.resolve import AdapterSpec, ModelSpec
 from llm_server.convert.minilm import MODEL_ID as MINILM_ID
 from llm_server.convert.prepare import (
     Prepared,
     prepare_chat,
+    prepare_classifier,
     prepare_embedder,
     prepare_onnx_chat,
     prepare_onnx_embedder,
@@ -20,6 +22,7 @@ from llm_server.convert.prepare import (
 from llm_server.embedder import EchoEmbedding, Embedder, EmbeddingModel
 from llm_server.engine.backend import Backend
 from llm_server.engine.engine import Engine, Limits, Observer
+from llm_server.errors import PreparationFailed
 from llm_server.settings import STARTER, Settings
 from llm_server.tool_calls import Marks
 
@@ -131,6 +134,22 @@ def _minilm(settings: Settings, progress: Progress) -> EmbeddingModel:
 
     prepared = prepare_embedder(settings.data, progress)
     return LlamaEmbedding(prepared.path, prepared.tokenizer or prepared.path, threads=settings.threads)
+
+
+def load_reranker(settings: Settings, progress: Progress) -> RerankModel | None:
+    """The cross-encoder of the settings, on ONNX Runtime whatever computes chats."""
+    if settings.reranker is None:
+        return None
+    from llm_server.backends.onnx_classifier import OnnxClassifier
+
+    prepared = prepare_classifier(settings.reranker, settings.data, progress)
+    model = OnnxClassifier(prepared.path, settings.threads, settings.provider)
+    if len(model.labels) != 1:
+        model.close()
+        raise PreparationFailed(
+            f"{settings.reranker} has {len(model.labels)} labels: a cross-encoder has one. Set LLM_RERANKER."
+        )
+    return RerankModel(prepared.id, Classifier(model))
 
 
 def _chat(spec: ModelSpec, backend: Backend, observer: Observer) -> ChatModel:

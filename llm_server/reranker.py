@@ -1,9 +1,12 @@
-"""How well documents answer a query: the seam, and what embeddings can do for it."""
+"""How well documents answer a query: the seam, what embeddings can do for it, and what classifiers can."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+
+from llm_server.classifier import Classifier
 from llm_server.embedder import Embedder
 
 
@@ -36,3 +39,19 @@ class BiEncoder:
         embedded = await self._embedder.embed([query, *documents])
         scores = embedded.vectors[1:] @ embedded.vectors[0]
         return Relevance([float(score) for score in scores], embedded.tokens)
+
+
+class CrossEncoder:
+    """The sigmoid of a classifier's only score for query and document read together, 0 to 1 (Nogueira and
+    Cho, 2019).
+    """
+
+    def __init__(self, classifier: Classifier) -> None:
+        self._classifier = classifier
+
+    async def score(self, query: str, documents: Sequence[str]) -> Relevance:
+        """One pass over all pairs."""
+        scored = await self._classifier.classify([(query, document) for document in documents])
+        # The same as 1 / (1 + exp(-x)), which would overflow for scores far below 0.
+        scores = 0.5 * (1 + np.tanh(0.5 * scored.values[:, 0].astype(np.float64)))
+        return Relevance([float(score) for score in scores], scored.tokens)

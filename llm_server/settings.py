@@ -78,6 +78,9 @@ class Settings(BaseSettings):
     """Megabytes of adapters in the memory; the least recently used go first. By default all stay."""
     embeddings: bool = True
     """Serve the embedded embedding model."""
+    reranker: str | None = None
+    """Cross-encoder for /v1/rerank: a transformers folder, or a name on the hub, of a sequence classifier of
+    BERT's shape with one label. Left out: /v1/rerank compares embeddings."""
     api_key: str | None = None
     """Key with scope inference; several separated by commas. None on loopback: no key is asked for."""
     admin_key: str | None = None

@@ -7,7 +7,7 @@ from starlette.requests import Request
 
 from llm_server.adapters.selection import Wanted
 from llm_server.api.auth import caller_of
-from llm_server.catalog import Catalog, ChatModel, EmbeddingModelEntry, Entry, UpstreamModel
+from llm_server.catalog import Catalog, ChatModel, EmbeddingModelEntry, Entry, RerankModel, UpstreamModel
 from llm_server.errors import BadRequest, ModelForbidden, ModelNotFound
 
 
@@ -65,13 +65,9 @@ def as_chat(entry: Entry) -> ChatModel:
     if isinstance(entry, UpstreamModel):
         raise _elsewhere(entry)
     if not isinstance(entry, ChatModel):
-        raise BadRequest(f"The model `{entry.id}` makes embeddings only.", param="model")
+        does = "ranks documents" if isinstance(entry, RerankModel) else "makes embeddings"
+        raise BadRequest(f"The model `{entry.id}` {does} only.", param="model")
     return entry
-
-
-def embedding_model(request: Request, name: str) -> EmbeddingModelEntry:
-    """A model that embeds, permitted."""
-    return as_embedding(request, find(request, name))
 
 
 def as_embedding(request: Request, entry: Entry) -> EmbeddingModelEntry:

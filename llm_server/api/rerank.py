@@ -5,11 +5,12 @@ from typing import Any
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import JSONResponse, Response
 
-from llm_server.api.access import embedding_model
+from llm_server.api.access import as_embedding, find, permit
 from llm_server.api.auth import INFERENCE, require
 from llm_server.api.schemas import RerankRequest
+from llm_server.catalog import Entry, RerankModel
 from llm_server.errors import BadRequest
-from llm_server.reranker import BiEncoder, Reranker
+from llm_server.reranker import BiEncoder, CrossEncoder, Reranker
 
 router = APIRouter(dependencies=[Depends(require(INFERENCE))])
 MAX_DOCUMENTS = 1024
@@ -21,10 +22,11 @@ MAX_DOCUMENTS = 1024
 async def rerank(request: Request, body: RerankRequest) -> Response:
     """`results` as Jina, Cohere and vLLM have it, the same again as `data`, which Continue reads.
 
-    `relevance_score` is the cosine of the embeddings of query and document.
+    `relevance_score` is a cross-encoder's score from 0 to 1; of an embedding model it is the cosine of the
+    vectors of query and document.
     """
-    model = embedding_model(request, body.model)
-    reranker: Reranker = BiEncoder(model.embedder)
+    model = find(request, body.model)
+    reranker = _reranker(request, model)
     texts = [_text(document) for document in body.documents]
     if not 1 <= len(texts) <= MAX_DOCUMENTS:
         raise BadRequest(f"Between 1 and {MAX_DOCUMENTS} documents, please.", param="documents")
@@ -36,6 +38,13 @@ async def rerank(request: Request, body: RerankRequest) -> Response:
     return JSONResponse(
         {"object": "list", "model": model.id, "results": results, "data": results, "usage": usage}
     )
+
+
+def _reranker(request: Request, model: Entry) -> Reranker:
+    if isinstance(model, RerankModel):
+        permit(request, model)
+        return CrossEncoder(model.classifier)
+    return BiEncoder(as_embedding(request, model).embedder)
 
 
 def _text(document: str | dict[str, Any]) -> str:

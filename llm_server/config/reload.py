@@ -9,12 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from llm_server.adapters.manager import AdapterManager
-from llm_server.catalog import Catalog, ChatModel, EmbeddingModelEntry, Entry, UpstreamModel
+from llm_server.catalog import Catalog, ChatModel, EmbeddingModelEntry, Entry, RerankModel, UpstreamModel
 from llm_server.config.resolve import AdapterSpec, ModelSpec, Resolved, UpstreamSpec, read_config, read_file
 from llm_server.config.retire import Retirement
 from llm_server.engine.engine import Observer
 from llm_server.errors import ConfigRefused, LlmServerError, PreparationFailed
-from llm_server.load import Progress, default_temperature, load_adapters, load_embedder, load_model
+from llm_server.load import (
+    Progress,
+    default_temperature,
+    load_adapters,
+    load_embedder,
+    load_model,
+    load_reranker,
+)
 from llm_server.settings import STARTER, Settings
 from llm_server.upstreams.pool import Pool
 
@@ -65,6 +72,7 @@ class Reloader:
         self._live: dict[str, Live] = {}
         self._upstreams: dict[str, tuple[UpstreamSpec, UpstreamModel]] = {}
         self._embedder: EmbeddingModelEntry | None = None
+        self._reranker: RerankModel | None = None
         self._seen: bytes | None = None
         self._loaded_at: float | None = None
         self._refusal: Refusal | None = None
@@ -123,14 +131,14 @@ class Reloader:
                 if spec.id not in change.loaded:
                     self._adapt(wanted, spec, live[spec.id][1], fresh)
             upstreams = {spec.id: (spec, self._upstream(spec, change, fresh)) for spec in wanted.upstreams}
-            embedder = self._embedding(wanted, fresh)
+            embedder, reranker = self._embedding(wanted, fresh), self._reranking(fresh)
         except BaseException:
             fresh.undo()
             raise
         entries: list[Entry] = [model for _, model in live.values()]
         entries += [model for _, model in upstreams.values()]
-        gone = self._catalog.replace([*entries, *([embedder] if embedder else [])])
-        before, self._live, self._embedder = self._live, live, embedder
+        gone = self._catalog.replace([*entries, *(entry for entry in (embedder, reranker) if entry)])
+        before, self._live, self._embedder, self._reranker = self._live, live, embedder, reranker
         for entry in gone:
             self._retirement.retire(entry)
         _forget_adapters(before, live, change.loaded)
@@ -192,6 +200,15 @@ class Reloader:
         embedder = load_embedder(self._settings, self._progress)
         fresh.entries.append(embedder)
         return embedder
+
+    def _reranking(self, fresh: "_Fresh") -> RerankModel | None:
+        """Out of the environment, which does not change."""
+        if self._reranker is not None:
+            return self._reranker
+        reranker = load_reranker(self._settings, self._progress)
+        if reranker is not None:
+            fresh.entries.append(reranker)
+        return reranker
 
 
 @dataclass(slots=True)

@@ -41,7 +41,7 @@ class Prepared:
 
 def prepare_chat(model: str, data: Path, quantisation: str, progress: Progress = log.info) -> Prepared:
     """The chat model of setting `model` for llama.cpp. PreparationFailed says what is missing."""
-    name, found = _find_chat(model, data, progress)
+    name, found = _find(model, data, progress)
     if found.is_file():
         return Prepared(name, found)
     return _from_folder(found, name, data, quantisation, progress)
@@ -49,14 +49,14 @@ def prepare_chat(model: str, data: Path, quantisation: str, progress: Progress =
 
 def prepare_onnx_chat(model: str, data: Path, precision: str, progress: Progress = log.info) -> Prepared:
     """The chat model of setting `model` for ONNX Runtime. PreparationFailed says what is missing."""
-    name, found = _find_chat(model, data, progress)
+    name, found = _find(model, data, progress)
     if found.is_file():
         raise PreparationFailed(f"ONNX Runtime needs a transformers folder or a hub name, not {found.name}.")
     progress(f"Preparing {name} for ONNX Runtime")
     return Prepared(name, prepare_onnx(found, name, data, precision), folder=found)
 
 
-def _find_chat(model: str, data: Path, progress: Progress) -> tuple[str, Path]:
+def _find(model: str, data: Path, progress: Progress) -> tuple[str, Path]:
     """Id of the model, and its .gguf file or transformers folder."""
     return local_chat(model) or (model, download(model, data / "hub", progress))
 
@@ -94,6 +94,15 @@ def prepare_onnx_embedder(data: Path, progress: Progress = log.info) -> Prepared
     progress(f"Preparing {MINILM_ID} for ONNX Runtime")
     folder = minilm_folder()
     return Prepared(MINILM_ID, prepare_encoder(folder, MINILM_ID, data, "vectors", MAX_TOKENS), folder=folder)
+
+
+def prepare_classifier(model: str, data: Path, progress: Progress = log.info) -> Prepared:
+    """A sequence classifier for ONNX Runtime, out of a transformers folder or from the hub."""
+    name, found = _find(model, data, progress)
+    if found.is_file():
+        raise PreparationFailed(f"A classifier is a transformers folder or a hub name, not {found.name}.")
+    progress(f"Preparing {name} for ONNX Runtime")
+    return Prepared(name, prepare_encoder(found, name, data, "scores"), folder=found)
 
 
 def _from_folder(folder: Path, name: str, data: Path, kind: str, progress: Progress) -> Prepared:

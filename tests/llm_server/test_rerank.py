@@ -1,13 +1,20 @@
-"""Reranking with the embedding model, in the shapes that clients read."""
+"""Reranking with the embedding model or a cross-encoder, in the shapes that clients read."""
 
+from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
+from llm_server.classifier import Classifier, Scores
 from llm_server.embedder import EchoEmbedding, Embedder
-from llm_server.reranker import BiEncoder
-from tests.llm_server.conftest import USER
+from llm_server.errors import PreparationFailed
+from llm_server.load import load_reranker
+from llm_server.reranker import BiEncoder, CrossEncoder
+from llm_server.settings import Settings
+from tests.llm_server.conftest import USER, serving
+from tests.llm_server.encoders import EncoderCheckpoint
 
 QUERY = "how many days of leave"
 DOCUMENTS = ["the tax law of 2020", "leave: how many days", "days of rain", "how many days of leave"]
@@ -58,3 +65,57 @@ def test_what_cannot_be_ranked_names_the_field(echo_url: str, wrong: dict[str, A
     answer = post(echo_url, **wrong)
     assert answer.status_code == 400
     assert answer.json()["error"]["param"] == param
+
+
+def test_a_cross_encoder_ranks_as_transformers_does(tmp_path: Path) -> None:
+    checkpoint = EncoderCheckpoint(tmp_path / "tiny-cross-encoder", "bert", labels=1)
+    settings = Settings(backend="echo", data=tmp_path, reranker=str(checkpoint.folder), threads=1)
+    with serving(settings) as url:
+        cards = {card["id"]: card for card in httpx.get(f"{url}/v1/models").json()["data"]}
+        answer = post(url, model="tiny-cross-encoder").json()
+        cosine = post(url).json()
+        refused = [
+            httpx.post(f"{url}/v1/{path}", json={"model": "tiny-cross-encoder", **body})
+            for path, body in (
+                ("embeddings", {"input": "x"}),
+                ("chat/completions", {"messages": [{"role": "user", "content": "x"}]}),
+            )
+        ]
+    logits = checkpoint.scores([(QUERY, document) for document in DOCUMENTS])[:, 0]
+    expected = 1 / (1 + np.exp(-logits))
+    found = {result["index"]: result["relevance_score"] for result in answer["results"]}
+    assert [found[i] for i in range(4)] == pytest.approx(expected.tolist(), abs=1e-5)
+    assert [result["index"] for result in answer["results"]] == np.argsort(-expected).tolist()
+    assert answer["model"] == "tiny-cross-encoder"
+    assert cards["tiny-cross-encoder"]["capabilities"] == ["rerank"]
+    assert cosine["model"] == "all-minilm-l6-v2"
+    assert [result["index"] for result in cosine["results"]] == [3, 1, 2, 0]
+    assert [answer.status_code for answer in refused] == [400, 400]
+    assert "ranks documents only" in refused[1].text
+
+
+def test_a_classifier_with_more_labels_is_no_reranker(tmp_path: Path) -> None:
+    checkpoint = EncoderCheckpoint(tmp_path / "three", "bert", labels=3)
+    settings = Settings(backend="echo", data=tmp_path, reranker=str(checkpoint.folder), threads=1)
+    with pytest.raises(PreparationFailed, match="3 labels"):
+        load_reranker(settings, lambda text: None)
+    assert load_reranker(Settings(backend="echo", data=tmp_path), lambda text: None) is None
+
+
+async def test_scores_far_below_zero_are_zero() -> None:
+    class Certain:
+        """Nothing answers anything."""
+
+        labels = ("one",)
+        max_tokens = 1
+
+        def scores(self, texts: object) -> Scores:
+            return Scores(np.array([[-1e4], [1e4]], np.float32), 2)
+
+        def close(self) -> None:
+            """Nothing is held."""
+
+    classifier = Classifier(Certain())
+    relevance = await CrossEncoder(classifier).score("x", ["a", "b"])
+    assert relevance.scores == [0.0, 1.0]
+    classifier.close()
