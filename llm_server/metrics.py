@@ -46,6 +46,8 @@ class Metrics(Observer):
             "llm_prefix_cache_tokens", "Prompt tokens out of the prefix cache.", registry=r
         )
         self.cache_hits = Counter("llm_prefix_cache_hits", "Sequences that reused a prefix.", registry=r)
+        self.tried = Counter("llm_drafted_tokens", "Tokens that were tried ahead.", registry=r)
+        self.right = Counter("llm_drafted_tokens_accepted", "Of these, the right ones.", registry=r)
         self.first = Histogram(
             "llm_time_to_first_token_seconds", "From arrival.", buckets=SECONDS, registry=r
         )
@@ -69,6 +71,11 @@ class Metrics(Observer):
             self.first.observe(now - sequence.created)
         else:
             self.between.observe(now - sequence.last_token_at)
+
+    def drafted(self, offered: int, taken: int) -> None:
+        """Totals of speculation."""
+        self.tried.inc(offered)
+        self.right.inc(taken)
 
     def finished(self, sequence: Sequence, reason: str) -> None:
         """Totals of a sequence."""

@@ -143,6 +143,7 @@ class EchoBackend:
     digest = b"echo"
     batch = 512
     mixes = True
+    speculates = True
 
     def __init__(self, context: int = 4096, slots: int = 8, cells: int | None = None) -> None:
         self.vocabulary = EchoVocabulary()
@@ -172,8 +173,8 @@ class EchoBackend:
                 )
             held.extend(chunk.tokens)
             out.append(len(self.rows) if chunk.wanted else -1)
-            if chunk.wanted:
-                self.rows.append(list(held))
+            for end in range(len(held) - chunk.wanted, len(held)):
+                self.rows.append(held[: end + 1])
                 self.blends.append(chunk.blend)
         return out
 

@@ -33,20 +33,23 @@ class LlamaBatch:
         )
 
     def fill(self, chunks: Sequence[Chunk]) -> list[int]:
-        """Take the chunks in; an output row for each, -1 where none is wanted."""
+        """Take the chunks in; the first output row of each, -1 where none is wanted."""
         rows: list[int] = []
         tokens: list[int] = []
         positions: list[int] = []
         slots: list[int] = []
+        wanted: list[int] = []
         for chunk in chunks:
             tokens += chunk.tokens
             positions += range(chunk.start, chunk.start + len(chunk.tokens))
             slots += [chunk.slot] * len(chunk.tokens)
-            rows.append(len(tokens) - 1 if chunk.wanted else -1)
+            first = len(tokens) - chunk.wanted
+            rows.append(first if chunk.wanted else -1)
+            wanted += range(first, len(tokens))
         n = len(tokens)
         self._tokens[:n], self._positions[:n], self._sequences[:n] = tokens, positions, slots
         self._wanted[:n] = 0
-        self._wanted[[row for row in rows if row >= 0]] = 1
+        self._wanted[wanted] = 1
         self.native.n_tokens = n
         return rows
 

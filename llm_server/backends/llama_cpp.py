@@ -154,6 +154,11 @@ class LlamaBackend:
         """Adapters belong to the context: one blend a batch."""
         return False
 
+    @property
+    def speculates(self) -> bool:
+        """Weights are read once for several tokens."""
+        return True
+
     def load_adapter(self, path: Path) -> Resident:
         """Read a GGUF LoRA. The model's own lock is not needed: nothing but adapters touches the list."""
         handle = llama.llama_adapter_lora_init(self._model, os.fsencode(path))

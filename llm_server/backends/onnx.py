@@ -109,6 +109,11 @@ class OnnxBackend:
         return True
 
     @property
+    def speculates(self) -> bool:
+        """Several tokens of a sequence are a run of their own."""
+        return False
+
+    @property
     def manifest(self) -> Manifest:
         """What adapters have to fit."""
         return self._manifest

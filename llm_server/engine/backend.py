@@ -21,13 +21,14 @@ from llm_server.engine.sampling import SamplingParams
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Consecutive tokens of one sequence to compute; logits are made for the last one only, where wanted."""
+    """Consecutive tokens of one sequence to compute."""
 
     slot: int
     start: int
     """Position of the first token."""
     tokens: Sequence[int]
-    wanted: bool
+    wanted: int
+    """Logits are made for that many of the last tokens."""
     blend: Blend = BASE
     """The adapters to compute it with."""
 
@@ -141,6 +142,11 @@ class Backend(Protocol):
         """Whether one `decode` may hold chunks of different blends; the scheduler groups them where not."""
         ...
 
+    @property
+    def speculates(self) -> bool:
+        """Whether several tokens of a running sequence cost less than as many steps."""
+        ...
+
     def load_adapter(self, path: Path) -> Resident:
         """Read an adapter, in the backend's own format, into memory. AdapterRefused where it does not fit."""
         ...
@@ -150,7 +156,7 @@ class Backend(Protocol):
         ...
 
     def decode(self, chunks: Sequence[Chunk]) -> list[int]:
-        """Compute; returns an output row for each chunk, -1 where none is wanted.
+        """Compute; returns the first output row of each chunk, -1 where none is wanted. Others follow it.
 
         CacheExhausted when the KV cache has no room (nothing is changed), EngineFailure on anything else.
         """

@@ -20,6 +20,7 @@ from llm_server.engine.grammar import Directive
 from llm_server.engine.prefix_cache import Placement, PrefixCache, Saved
 from llm_server.engine.scheduler import Plan, Scheduler, Work
 from llm_server.engine.sequence import Delta, Event, Failed, Finished, Sequence, TokenScore
+from llm_server.engine.speculation import StepCost
 from llm_server.errors import CacheExhausted, EngineFailure, LlmServerError, QueueFull, ShuttingDown
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,8 @@ class Limits:
     """Tokens a step."""
     prefix_bytes: int = 256 << 20
     """Of prefixes saved in the host's memory."""
+    speculate: bool = True
+    """Try what followed the last words before, where that is measured to pay."""
 
 
 class Observer:
@@ -47,6 +50,9 @@ class Observer:
 
     def token(self, sequence: Sequence, now: float) -> None:
         """After every token."""
+
+    def drafted(self, offered: int, taken: int) -> None:
+        """After every draft."""
 
     def finished(self, sequence: Sequence, reason: str) -> None:
         """When a sequence ends; `reason` is `error` where it failed."""
@@ -64,7 +70,15 @@ class Engine:
         self._observer = observer or Observer()
         budget = min(limits.step_tokens, backend.batch)
         cache = PrefixCache(backend.slots, limits.prefix_bytes)
-        self.scheduler = Scheduler(cache, running=limits.running, budget=budget, mixes=backend.mixes)
+        self._cost = StepCost()
+        self.scheduler = Scheduler(
+            cache,
+            running=limits.running,
+            budget=budget,
+            mixes=backend.mixes,
+            context=backend.context,
+            cost=self._cost if limits.speculate and backend.speculates else None,
+        )
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._accepting = True
@@ -218,6 +232,7 @@ class Engine:
         work = [item for item in work if item.sequence.pending >= item.count]
         if not work:
             return
+        began = time.perf_counter()
         try:
             rows = self.backend.decode([_chunk(item) for item in work])
         except CacheExhausted:
@@ -226,11 +241,31 @@ class Engine:
         except EngineFailure as error:
             self._compute_apart(work, error)
             return
+        if all(item.count == 1 for item in work):
+            tokens = sum(1 + len(item.draft) for item in work)
+            self._cost.learn(tokens, time.perf_counter() - began)
         for item in work:
             item.sequence.computed += item.count
         for item, row in zip(work, rows, strict=True):
             if row >= 0:
-                self._guarded(item.sequence, partial(self._next_token, item.sequence, row))
+                self._guarded(item.sequence, partial(self._next_tokens, item, row))
+
+    def _next_tokens(self, work: Work, row: int) -> None:
+        """One token, and one more for each drafted token that is what was sampled."""
+        sequence, draft = work.sequence, work.draft
+        taken = 0
+        while True:
+            self._next_token(sequence, row + taken)
+            right = taken < len(draft) and sequence.tokens[sequence.computed] == draft[taken]
+            if sequence.done or sequence.pending != 1 or not right:
+                break
+            sequence.computed += 1
+            taken += 1
+        if draft:
+            sequence.lookup.learn(len(draft), taken)
+            self._observer.drafted(len(draft), taken)
+            if sequence.slot is not None:
+                self.backend.trim(sequence.slot, sequence.computed)
 
     def _compute_apart(self, work: list[Work], error: EngineFailure) -> None:
         """Every sequence by itself, so that only those fail that cannot be computed."""
@@ -367,5 +402,5 @@ def _chunk(work: Work) -> Chunk:
     start = sequence.computed
     if sequence.slot is None:
         raise EngineFailure("The sequence has no slot.")
-    tokens = sequence.tokens[start : start + work.count]
+    tokens = sequence.tokens[start : start + work.count] + work.draft
     return Chunk(sequence.slot, start, tokens, work.wanted, sequence.blend)

@@ -12,6 +12,7 @@ import numpy as np
 
 from llm_server.engine.prefix_cache import Placement, Prefix, PrefixCache, Saved, common_prefix
 from llm_server.engine.sequence import Sequence
+from llm_server.engine.speculation import StepCost
 from llm_server.engine.turns import Turns
 
 WORTH_WAITING = 64
@@ -26,11 +27,13 @@ class Work:
 
     sequence: Sequence
     count: int
+    draft: list[int] = field(default_factory=list)
+    """Tokens that may come after them, computed in the same go."""
 
     @property
-    def wanted(self) -> bool:
-        """Whether the last token's logits are needed: there is nothing known after it."""
-        return self.count == self.sequence.pending
+    def wanted(self) -> int:
+        """How many of the last tokens' logits are needed: of those that nothing known comes after."""
+        return 1 + len(self.draft) if self.count == self.sequence.pending else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +48,20 @@ class Plan:
 class Scheduler:
     """Waiting and running sequences. One thread."""
 
-    def __init__(self, cache: PrefixCache, *, running: int, budget: int, mixes: bool = True) -> None:
+    def __init__(
+        self,
+        cache: PrefixCache,
+        *,
+        running: int,
+        budget: int,
+        mixes: bool = True,
+        context: int = 0,
+        cost: StepCost | None = None,
+    ) -> None:
+        """`cost`: what steps take; without it nothing is drafted."""
         self.cache = cache
+        self._context = context
+        self._cost = cost
         self._turns = None if mixes else Turns()
         self.waiting: deque[Sequence] = deque()
         self.running: list[Sequence] = []
@@ -70,11 +85,13 @@ class Scheduler:
         self._admit(plan)
         budget = self._budget
         group = self._group()
-        for sequence in (s for s in group if s.pending == 1):
-            if budget:
-                plan.work.append(Work(sequence, 1))
-                budget -= 1
-        for sequence in (s for s in group if s.pending > 1):
+        deciding = [s for s in group if s.pending == 1]
+        prompts = [s for s in group if s.pending > 1]
+        for sequence in deciding[:budget]:
+            draft = [] if prompts else self._draft(sequence, len(deciding), budget - len(deciding))
+            plan.work.append(Work(sequence, 1, draft))
+            budget -= 1 + len(draft)
+        for sequence in prompts:
             count = min(sequence.pending, budget)
             if count:
                 plan.work.append(Work(sequence, count))
@@ -82,6 +99,15 @@ class Scheduler:
         if self._turns:
             self._turns.charge(self._budget - budget)
         return plan
+
+    def _draft(self, sequence: Sequence, rows: int, room: int) -> list[int]:
+        """Tokens to try; none where that does not pay."""
+        if self._cost is None:
+            return []
+        room = min(
+            room, sequence.max_tokens - sequence.generated - 1, self._context - len(sequence.tokens) - 1
+        )
+        return sequence.lookup.draft(sequence.tokens, room, self._cost.share(rows)) if room > 0 else []
 
     def _group(self) -> list[Sequence]:
         """The sequences that may be in this step's batch."""

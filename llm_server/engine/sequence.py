@@ -12,6 +12,7 @@ from llm_server.engine.blend import BASE, Blend
 from llm_server.engine.detokenizer import Detokenizer
 from llm_server.engine.grammar import Guide
 from llm_server.engine.sampling import SamplingParams
+from llm_server.engine.speculation import Lookup
 from llm_server.errors import LlmServerError
 
 _ids = itertools.count(1)
@@ -105,6 +106,8 @@ class Sequence:
     """Tokens whose keys and values are in `slot`."""
     reused: int = 0
     slot: int | None = None
+    lookup: Lookup = field(default_factory=Lookup)
+    """Where drafts come from."""
     sampler: Sampler | None = None
     detokenizer: Detokenizer = field(init=False)
     reader: codecs.IncrementalDecoder = field(init=False)

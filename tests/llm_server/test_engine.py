@@ -82,7 +82,7 @@ def test_the_context_is_the_limit_of_a_generation() -> None:
 
 def test_a_cancelled_sequence_is_out_before_the_next_step() -> None:
     backend = Gated()
-    with running(backend, Limits(running=1)) as engine:
+    with running(backend, Limits(running=1, speculate=False)) as engine:
         run = start(engine, say("a" * 100), max_tokens=200)
         backend.allowed.release(2)
         run.step()
