@@ -5,6 +5,7 @@ every adapter, which writes the file and is gone. A crash of the child is a refu
 """
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -31,10 +32,14 @@ class Converter:
         self._lock = threading.Lock()
 
     def convert(self, folder: Path, base: Path, target: Path) -> None:
-        """Write `target`. AdapterRefused (not_convertible) with the script's last words."""
+        """Write `target`. AdapterRefused (not_convertible) with the script's last words; PreparationFailed
+        where the disk is full.
+        """
         with tempfile.TemporaryDirectory(prefix="adapter-") as scratch, self._lock:
             staged = _staged(folder, Path(scratch))
             answer = self._ask({"adapter": str(staged), "base": str(base), "target": str(target)})
+        if answer.get("status") == os.EX_IOERR:
+            raise PreparationFailed(f"Cannot write {target}: {answer['said'][-400:]}")
         if answer.get("status") != 0 or not target.is_file():
             raise AdapterRefused(
                 f"llama.cpp's converter does not take {folder.name}: {answer.get('said', '')[-400:]}",

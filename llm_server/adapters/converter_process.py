@@ -4,6 +4,7 @@ A program of its own because the scripts bring their own `gguf` package. The par
 conversion needs and stays single-threaded; a fork does the work.
 """
 
+import errno
 import importlib
 import io
 import json
@@ -54,10 +55,16 @@ def work(script: str, job: dict[str, Any], said: Any) -> int:
         code = int(end.code or 0) if isinstance(end.code, int | None) else 1
     except BaseException as error:
         text.write(f"{type(error).__name__}: {error}")
-        code = 1
+        code = os.EX_IOERR if _is_full(error) else 1
     said.write(text.getvalue().encode())
     said.flush()
     return code
+
+
+def _is_full(error: BaseException) -> bool:
+    """Whether the disk takes no more. numpy tells by the number of items that it could write."""
+    numbers = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return isinstance(error, OSError) and (error.errno in numbers or " requested and " in str(error))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from llm_server.adapters.source import Source
 from llm_server.backends.llama_cpp import LlamaBackend
 from llm_server.backends.llama_probe import LlamaProbe
 from llm_server.engine.blend import Resident
-from llm_server.errors import AdapterRefused
+from llm_server.errors import AdapterRefused, PreparationFailed
 
 
 class LlamaForm:
@@ -47,13 +47,22 @@ class LlamaForm:
                 code="not_convertible",
             )
         self._converter.convert(source.path, self.base.folder, target)
-        made = check_gguf(target, self.base)
+        made = self._check_made(target)
         if made.tensors != facts.tensors:
             raise AdapterRefused(
                 f"The adapter is refused: of its {facts.tensors} matrices {made.tensors} fit the base.",
                 code="extra_tensors",
             )
         return facts
+
+    def _check_made(self, target: Path) -> Facts:
+        try:
+            return check_gguf(target, self.base)
+        except AdapterRefused as error:
+            if error.code != "truncated":
+                raise
+            # Not every writer tells that the disk has taken less than it was given.
+            raise PreparationFailed(f"Cannot write {target}: it is not whole. Is the disk full?") from error
 
     def load(self, file: Path) -> Resident:
         """Into the model's memory."""

@@ -19,7 +19,7 @@ from llm_server.adapters.form import Form
 from llm_server.adapters.source import read_source
 from llm_server.adapters.store import AdapterStore
 from llm_server.adapters.versions import STABLE, State, Version
-from llm_server.convert.files import publish
+from llm_server.convert.files import discard_parts, publish
 from llm_server.engine.blend import BASE, Blend, Resident, blend
 from llm_server.engine.engine import Engine
 from llm_server.errors import AdapterRefused, Conflict, LlmServerError, Unavailable
@@ -37,6 +37,7 @@ class AdapterManager:
         """`folder` keeps the adapters in the engine's format; `budget`: bytes in the memory, None for all."""
         self._engine, self._form, self._folder, self._budget = engine, form, folder, budget
         folder.mkdir(parents=True, exist_ok=True)
+        discard_parts(folder)
         self.events = Events()
         self.store = AdapterStore(folder / "adapters.json", self.events.tell)
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="adapters")
@@ -95,15 +96,19 @@ class AdapterManager:
             raise AdapterRefused(f"{source_path} changed while it was read.", code="checksum_mismatch")
         facts = []
         publish(file, lambda part: facts.append(self._form.make(source, part)))
-        self._make_room(file.stat().st_size)
-        resident = self._form.load(file)
         try:
-            effect = self._form.probe(resident)
+            self._make_room(file.stat().st_size)
+            resident = self._form.load(file)
+            try:
+                effect = self._form.probe(resident)
+                self.store.publish(version, file, facts[0], effect, resident)
+            except BaseException:
+                self._free(resident)
+                raise
         except BaseException:
-            self._free(resident)
-            file.unlink(missing_ok=True)
+            if not self.store.uses_file(file):
+                file.unlink(missing_ok=True)
             raise
-        self.store.publish(version, file, facts[0], effect, resident)
 
     def ensure(self, versions: Sequence[Version]) -> None:
         """Load what was evicted, or is on disk from an earlier run. Waits; call it in a thread."""
@@ -115,7 +120,12 @@ class AdapterManager:
         if version.state is not State.EVICTED or version.file is None:
             return
         self._make_room(version.file.stat().st_size)
-        self.store.publish(version, version.file, None, None, self._form.load(version.file))
+        resident = self._form.load(version.file)
+        try:
+            self.store.publish(version, version.file, None, None, resident)
+        except BaseException:
+            self._free(resident)
+            raise
 
     def _make_room(self, size: int) -> None:
         """Evict the least recently used that nobody uses and nobody pinned."""

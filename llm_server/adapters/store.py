@@ -1,21 +1,23 @@
 """Names to versions, counted use, and a file that survives a restart. Everything under one lock."""
 
-import json
+import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from llm_server.adapters.check_peft import Facts
 from llm_server.adapters.probe import Effect
 from llm_server.adapters.source import Source
+from llm_server.adapters.store_file import read_adapters, write_adapters
 from llm_server.adapters.versions import ALIASES, PREVIOUS, STABLE, Adapter, State, Version
-from llm_server.convert.files import publish
 from llm_server.engine.blend import Resident
-from llm_server.errors import BadRequest, Conflict, NotFound
+from llm_server.errors import BadRequest, Conflict, NotFound, PreparationFailed
 
-FORMAT = 1
+log = logging.getLogger(__name__)
 Publish = Callable[[str, Version], None]
 """Told of every change: its kind and the version."""
 
@@ -25,9 +27,8 @@ class AdapterStore:
 
     def __init__(self, file: Path, tell: Publish) -> None:
         self._file, self._tell = file, tell
-        self._adapters: dict[str, Adapter] = {}
+        self._adapters = read_adapters(file)
         self._changed = threading.Condition(threading.RLock())
-        self._read()
 
     # Looking up
 
@@ -122,13 +123,19 @@ class AdapterStore:
     def publish(
         self, version: Version, file: Path, facts: Facts | None, effect: Effect | None, resident: Resident
     ) -> None:
-        """A version is ready; the first one of a name becomes `stable`."""
+        """A version is ready; the first one of a name becomes `stable`. Conflict where it has been unloaded
+        meanwhile, PreparationFailed where that cannot be written down; then it is as it was.
+        """
         with self._changed:
-            version.file, version.resident, version.state = file, resident, State.READY
-            version.facts, version.effect = facts or version.facts, effect or version.effect
-            version.last_used, version.error = time.time(), None
-            self._adapters[version.name].aliases.setdefault(STABLE, version.id)
-            self._write()
+            if version.state not in (State.LOADING, State.EVICTED):
+                raise Conflict(f"{version.name} was unloaded while it was loaded.", code="adapter_unloaded")
+            adapter = self._adapters[version.name]
+            # One that comes back into the memory is written down already.
+            with self._kept(adapter, version, write=version.state is State.LOADING):
+                version.file, version.resident, version.state = file, resident, State.READY
+                version.facts, version.effect = facts or version.facts, effect or version.effect
+                version.last_used, version.error = time.time(), None
+                adapter.aliases.setdefault(STABLE, version.id)
             self._changed.notify_all()
         self._tell("ready", version)
 
@@ -160,10 +167,10 @@ class AdapterStore:
                 raise Conflict(
                     f"`{alias}` of `{name}` is {current}, not {if_match}.", code="version_conflict"
                 )
-            if alias == STABLE and current and current != version.id:
-                adapter.aliases[PREVIOUS] = current
-            adapter.aliases[alias] = version.id
-            self._write()
+            with self._kept(adapter):
+                if alias == STABLE and current and current != version.id:
+                    adapter.aliases[PREVIOUS] = current
+                adapter.aliases[alias] = version.id
         self._tell("promoted", version)
         return version
 
@@ -174,8 +181,8 @@ class AdapterStore:
             if PREVIOUS not in adapter.aliases:
                 raise Conflict(f"`{name}` has no previous version.", code="no_previous_version")
             version = self.find(name, PREVIOUS)
-            adapter.aliases[STABLE], adapter.aliases[PREVIOUS] = version.id, adapter.aliases[STABLE]
-            self._write()
+            with self._kept(adapter):
+                adapter.aliases[STABLE], adapter.aliases[PREVIOUS] = version.id, adapter.aliases[STABLE]
         self._tell("rolled_back", version)
         return version
 
@@ -183,9 +190,9 @@ class AdapterStore:
         """Set the scale and the pin of a name."""
         with self._changed:
             adapter = self.adapter(name)
-            adapter.scale = adapter.scale if scale is None else scale
-            adapter.pinned = adapter.pinned if pinned is None else pinned
-            self._write()
+            with self._kept(adapter):
+                adapter.scale = adapter.scale if scale is None else scale
+                adapter.pinned = adapter.pinned if pinned is None else pinned
             return adapter
 
     def retire(self, name: str, ref: str = "") -> list[Version]:
@@ -193,10 +200,10 @@ class AdapterStore:
         with self._changed:
             adapter = self.adapter(name)
             versions = [self._find(adapter, ref)] if ref else list(adapter.versions.values())
-            for version in versions:
-                version.state = State.DRAINING
-                adapter.aliases = {a: v for a, v in adapter.aliases.items() if v != version.id}
-            self._write()
+            with self._kept(adapter, *versions):
+                for version in versions:
+                    version.state = State.DRAINING
+                    adapter.aliases = {a: v for a, v in adapter.aliases.items() if v != version.id}
         for version in versions:
             self._tell("draining", version)
         return versions
@@ -210,7 +217,11 @@ class AdapterStore:
                 if not adapter.versions:
                     del self._adapters[version.name]
             resident, version.resident = version.resident, None
-            self._write()
+            try:
+                self._write()
+            except PreparationFailed as error:
+                # The file names no version that drains, only what is left of its adapter.
+                log.warning("%s", error.message)
         self._tell("unloaded", version)
         return resident
 
@@ -223,50 +234,22 @@ class AdapterStore:
         stable = adapter.versions.get(adapter.aliases.get(STABLE, ""))
         return stable is not None and stable.state in (State.READY, State.EVICTED)
 
-    # The file
+    @contextmanager
+    def _kept(self, adapter: Adapter, *versions: Version, write: bool = True) -> Iterator[None]:
+        """Changes that count when they are written down, and are taken back otherwise."""
+        touched: tuple[Adapter | Version, ...] = (adapter, *versions)
+        before = [{field.name: getattr(one, field.name) for field in fields(one)} for one in touched]
+        # The dictionaries are changed in place.
+        before[0] |= {"aliases": dict(adapter.aliases), "versions": dict(adapter.versions)}
+        try:
+            yield
+            if write:
+                self._write()
+        except BaseException:
+            for one, values in zip(touched, before, strict=True):
+                for name, value in values.items():
+                    setattr(one, name, value)
+            raise
 
     def _write(self) -> None:
-        rows = {
-            adapter.name: {
-                "aliases": adapter.aliases,
-                "scale": adapter.scale,
-                "pinned": adapter.pinned,
-                "versions": [
-                    {
-                        "id": v.id,
-                        "source": v.source,
-                        "kind": v.kind,
-                        "created": v.created,
-                        "file": v.file.name,
-                    }
-                    for v in adapter.versions.values()
-                    if v.file is not None and v.state in (State.READY, State.EVICTED)
-                ],
-            }
-            for adapter in self._adapters.values()
-        }
-        text = json.dumps({"format": FORMAT, "adapters": rows}, indent=1)
-
-        def write(part: Path) -> None:
-            part.write_text(text)
-
-        publish(self._file, write)
-
-    def _read(self) -> None:
-        """Versions of an earlier run, on disk and not in the memory."""
-        if not self._file.is_file():
-            return
-        content = json.loads(self._file.read_text())
-        if content["format"] != FORMAT:
-            raise Conflict(f"{self._file} has format {content['format']}, this is {FORMAT}.")
-        for name, row in content["adapters"].items():
-            adapter = Adapter(name, {}, dict(row["aliases"]), row["scale"], row["pinned"])
-            for v in row["versions"]:
-                file = self._file.parent / v["file"]
-                if file.is_file():
-                    version = Version(v["id"], name, v["source"], v["kind"], v["created"], State.EVICTED)
-                    version.file = file
-                    adapter.versions[version.id] = version
-            adapter.aliases = {a: v for a, v in adapter.aliases.items() if v in adapter.versions}
-            if adapter.versions:
-                self._adapters[name] = adapter
+        write_adapters(self._file, self._adapters.values())

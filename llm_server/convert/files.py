@@ -5,6 +5,8 @@ import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import psutil
+
 from llm_server.errors import PreparationFailed
 
 PART = 1 << 20
@@ -37,9 +39,9 @@ def publish(target: Path, make: Callable[[Path], None]) -> Path:
 
     Nothing half-made is left when it fails: PreparationFailed says why (a full disk, for one).
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         make(part)
         with part.open("rb") as file:
             os.fsync(file.fileno())
@@ -49,3 +51,11 @@ def publish(target: Path, make: Callable[[Path], None]) -> Path:
     finally:
         part.unlink(missing_ok=True)
     return target
+
+
+def discard_parts(folder: Path) -> None:
+    """Remove what processes have left behind that ended while they wrote."""
+    for part in folder.glob(".*.part"):
+        owner = part.name.split(".")[-2]
+        if not owner.isdigit() or not psutil.pid_exists(int(owner)):
+            part.unlink(missing_ok=True)

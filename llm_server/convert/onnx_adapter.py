@@ -40,8 +40,16 @@ def convert_adapter(folder: Path, manifest: Manifest, target: Path) -> Path:
         names = input_names(module)
         tensors[names[0]] = np.ascontiguousarray(first.T)
         tensors[names[1]] = np.ascontiguousarray(second.T) * np.float32(_scale(config, len(first)))
-    # One entry of metadata: safetensors writes several in any order, and the file would not be the same.
-    return publish(target, lambda part: save_file(tensors, part, {BASE_KEY: manifest.source}))
+    return publish(target, lambda part: _write(part, tensors, manifest.source))
+
+
+def _write(part: Path, tensors: dict[str, Matrix], base: str) -> None:
+    """OSError, as every writer has it."""
+    try:
+        # One entry of metadata: safetensors writes several in any order, and the file would not be the same.
+        save_file(tensors, part, {BASE_KEY: base})
+    except SafetensorError as error:
+        raise OSError(str(error)) from error
 
 
 def _read_tensors(path: Path) -> dict[str, Matrix]:

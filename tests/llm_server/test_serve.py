@@ -4,10 +4,8 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -15,33 +13,7 @@ import openai
 
 from llm_server.serve import _listen
 from llm_server.settings import Settings
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "llm_server", *arguments]
-
-
-@contextmanager
-def process(environment: dict[str, str]) -> Iterator[tuple["subprocess.Popen[str]", str]]:
-    """A serving process once it is healthy, and its base URL."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    env = {**os.environ, **environment, "LLM_PORT": str(port), "LLM_THREADS": "1"}
-    with subprocess.Popen(command("serve"), cwd=ROOT, env=env, stderr=subprocess.PIPE, text=True) as server:
-        try:
-            for _ in range(600):
-                try:
-                    if httpx.get(f"http://127.0.0.1:{port}/health").status_code == 200:
-                        break
-                except httpx.TransportError:
-                    assert server.poll() is None, server.stderr and server.stderr.read()
-                time.sleep(0.05)
-            yield server, f"http://127.0.0.1:{port}"
-        finally:
-            server.kill()
+from tests.llm_server.processes import ROOT, command, process
 
 
 def test_sigterm_lets_a_stream_finish_and_ends_in_order(tiny: Callable[[str], Path], tmp_path: Path) -> None:
