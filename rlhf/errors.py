@@ -4,7 +4,12 @@ RlhfError
  |- SettingsError      a setting that does not exist or makes no sense
  |- WorkerBusy         another worker has this folder
  |- JobNotFound        no job of this id
- '- CheckFailed        there are no models, or one is not what it was
+ |- CheckFailed        there are no models, or one is not what it was
+ |- RecipeError        a recipe that cannot be read, or a key or value in it that makes no sense
+ |- TrainingError      training cannot begin or go on: no rows, no memory, no room on the disk
+ |   '- WrongReference the adapter is not compared with what it began as
+ |- RegistryError      an adapter that is missing, damaged or in use
+ '- DeployError        the server refused an adapter, or serves something else than was trained
 """
 
 
@@ -26,3 +31,51 @@ class JobNotFound(RlhfError):
 
 class CheckFailed(RlhfError):
     """There are no models, or one is not what it was."""
+
+
+class RecipeError(RlhfError):
+    """A recipe that cannot be read, or a key or value in it that makes no sense."""
+
+
+class TrainingError(RlhfError):
+    """Training cannot begin or go on: no rows, no memory, no room on the disk."""
+
+
+class WrongReference(TrainingError):
+    """The adapter is not compared with what it began as."""
+
+
+class RegistryError(RlhfError):
+    """An adapter that is missing, damaged or in use."""
+
+
+class DeployError(RlhfError):
+    """The server refused an adapter, or serves something else than was trained."""
+
+
+class BadRecords(RlhfError):
+    """Rows that cannot be read.
+
+    Attributes:
+        rows: one entry a bad row; printed, it names file, line and reason.
+    """
+
+    SHOWN = 20
+
+    def __init__(self, rows: Sequence[object]) -> None:
+        shown = "\n".join(map(str, rows[: self.SHOWN]))
+        more = f"\nand {len(rows) - self.SHOWN} more" if len(rows) > self.SHOWN else ""
+        super().__init__(f"nothing was read, {len(rows)} rows are bad:\n{shown}{more}")
+        self.rows = rows
+
+
+class DatasetError(RlhfError):
+    """A dataset that cannot be built or used."""
+
+
+class Leak(DatasetError):
+    """Training and held-out rows share a prompt, a session or a user."""
+
+
+class BadJudgements(RlhfError):
+    """What the gate was given makes no sense."""

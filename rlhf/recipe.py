@@ -1,0 +1,156 @@
+"""What a training run is asked to do, as YAML: one recipe is one file, the resolved one is saved beside the result.
+
+`recipes/dpo.yaml` holds every value. A recipe of one's own names what differs from it; null inherits.
+"""
+
+import difflib
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from rlhf.errors import RecipeError
+
+RECIPES = Path(__file__).with_name("recipes")
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Part(BaseModel):
+    """A block of a recipe."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Lora(Part):
+    """The adapter's size; it goes on every linear layer but the head."""
+
+    rank: int = Field(ge=1, le=512)
+    alpha: float = Field(gt=0)
+    dropout: Share
+
+
+class Train(Part):
+    """The optimisation."""
+
+    epochs: float = Field(gt=0)
+    batch: int = Field(ge=1)
+    """Pairs a step."""
+    learning_rate: float = Field(gt=0)
+    warm_up: Share
+    """Share of the steps."""
+    beta: float = Field(gt=0)
+    """How closely the adapter keeps to its reference (Rafailov et al., 2023)."""
+    sft_weight: float = Field(ge=0)
+    """Weight of the chosen answer's likelihood, in nats a token, beside the preference."""
+    label_smoothing: float = Field(ge=0, lt=0.5)
+    max_tokens: int = Field(ge=16)
+    """Of prompt and answer together; longer pairs are left out."""
+    save_steps: int = Field(ge=1)
+
+
+class Evaluate(Part):
+    """How base and adapter are compared."""
+
+    judge: Literal["cite_first", "like_chosen"]
+    temperature: float = Field(ge=0, le=2)
+    max_tokens: int = Field(ge=1)
+    prompts: int = Field(ge=1)
+    cases: int = Field(ge=0)
+    in_flight: int = Field(ge=1, le=64)
+
+
+class Gate(Part):
+    """What an adapter must show to be promoted."""
+
+    minimum: int = Field(ge=1)
+    confidence: float = Field(gt=0.5, lt=1)
+    tool_calls: Share
+    length: tuple[float, float]
+    reward_accuracy: Share
+    chosen_loss: float
+    keeps: Share | None
+
+
+class Deploy(Part):
+    """What the server must show before an adapter is promoted."""
+
+    parity: Share
+    prompts: int = Field(ge=1)
+    tokens: int = Field(ge=1)
+
+
+class Recipe(Part):
+    """A whole recipe."""
+
+    method: Literal["dpo"]
+    seed: int = Field(ge=0)
+    device: Literal["cpu", "cuda"]
+    threads: int | None = Field(ge=1)
+    lora: Lora
+    train: Train
+    evaluate: Evaluate
+    gate: Gate
+    deploy: Deploy
+
+    def digest(self, *parts: str) -> str:
+        """SHA-256 over the named blocks (all by default): what a step depends on."""
+        content = self.model_dump(mode="json", include=set(parts) if parts else None)
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def save(self, path: Path) -> None:
+        """Write the resolved recipe as YAML."""
+        path.write_text(yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
+
+
+def load_recipe(path: Path | None = None, method: str = "dpo", **changes: Any) -> Recipe:
+    """Read a recipe over the method's own; `changes` are written over both (`train={"epochs": 1}`).
+
+    Raises:
+        RecipeError: a file that cannot be read, a key that does not exist (names the nearest one), a value that
+            makes no sense.
+    """
+    content = _read(RECIPES / f"{method}.yaml")
+    if path is not None:
+        content = _over(content, _read(path))
+    content = _over(content, changes)
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        raise RecipeError(f"{path or method}: " + "; ".join(map(_said, error.errors()))) from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, yaml.YAMLError) as error:
+        raise RecipeError(f"the recipe {path} cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise RecipeError(f"{path} is not a mapping of keys to values")
+    return content
+
+
+def _over(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """`over` on top; None inherits."""
+    merged = dict(under)
+    for key, value in over.items():
+        if isinstance(value, dict) and isinstance(under.get(key), dict):
+            merged[key] = _over(under[key], value)
+        elif value is not None or key not in under:
+            merged[key] = value
+    return merged
+
+
+def _said(error: Any) -> str:
+    """One finding, with the near key where one is unknown."""
+    place = ".".join(str(part) for part in error["loc"])
+    if error["type"] != "extra_forbidden":
+        return f"{place} is {error['input']!r}: {error['msg']}"
+    model: Any = Recipe
+    for part in error["loc"][:-1]:
+        model = model.model_fields[part].annotation
+    near = difflib.get_close_matches(str(error["loc"][-1]), model.model_fields, 1, 0.4)
+    known = f"did you mean {near[0]}?" if near else f"known are {', '.join(model.model_fields)}"
+    return f"{place} is no key of a recipe; {known}"
