@@ -50,7 +50,8 @@ async def swapping(service: Service, count: int) -> list[Line]:
     for name in (A, B):
         await service.sure(name, prompt, 1)
     step = statistics.mean((await service.sure(A, prompt, 200)).gaps)
-    same, other = [], []
+    same: list[float] = []
+    other: list[float] = []
     for turn in track(range(count), "swapping"):
         for name, found in ((NAMES[turn % 2], other), (NAMES[turn % 2], same)):
             found.append((await service.sure(name, prompt, 1)).first)
@@ -65,12 +66,13 @@ async def swapping(service: Service, count: int) -> list[Line]:
 async def first_token(service: Service, count: int, words: int) -> list[Line]:
     """A prompt that is new, the same again, the same under B (new there), and under A once more."""
     rng = random.Random(2)
-    cold, warm, other, back = [], [], [], []
+    times: tuple[list[float], ...] = ([], [], [], [])
+    cold, warm, other, back = times
     forgotten = 0
     for _ in track(range(count), "first tokens"):
         prompt = text(rng, words)
         answers = [await service.sure(name, prompt, 1) for name in (A, A, B, A)]
-        for found, answer in zip((cold, warm, other, back), answers, strict=True):
+        for found, answer in zip(times, answers, strict=True):
             found.append(answer.first)
         reused = [answer.cached > 0 for answer in answers]
         forgotten += reused != [False, True, False, True]

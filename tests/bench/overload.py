@@ -87,7 +87,8 @@ async def flood(
     client: httpx.AsyncClient, model: str, options: argparse.Namespace, rng: random.Random, rate: float
 ) -> Seen:
     """Requests at a rate a second, answered or not; ends when the last one is answered."""
-    seen, tasks = Seen(options.tokens), []
+    seen = Seen(options.tokens)
+    tasks: list[asyncio.Future[None]] = []
     with Progress() as progress:
         bar = progress.add_task("overload", total=options.seconds)
         while (now := time.perf_counter() - seen.began) < options.seconds:
