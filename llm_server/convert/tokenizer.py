@@ -58,8 +58,9 @@ def write_sentencepiece(folder: Path, target: Path) -> None:
     of the merge that makes it, negated: the first merge has the best.
     """
     # Imported here: few models need it.
-    from sentencepiece import sentencepiece_model_pb2 as proto
+    from sentencepiece import sentencepiece_model_pb2
 
+    proto: Any = sentencepiece_model_pb2  # its classes are made at import
     tokenizer = json.loads((folder / FILE).read_text(encoding="utf-8"))
     model, added = tokenizer["model"], {token["id"]: token for token in tokenizer.get("added_tokens", [])}
     ranks = _ranks(model["merges"])

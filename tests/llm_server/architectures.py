@@ -123,7 +123,8 @@ class Checkpoint:
             torch.manual_seed(5)
             self._torch = torch
             sizes = SIZES | changes | {"vocab_size": self.tokenizer.get_vocab_size()}
-            model: Any = AutoModelForCausalLM.from_config(AutoConfig.for_model(architecture, **sizes))
+            auto: Any = AutoModelForCausalLM
+            model = auto.from_config(AutoConfig.for_model(architecture, **sizes))
             with torch.no_grad():
                 # Norms and biases too, which begin as ones and zeros: each must find its place.
                 for parameter in model.parameters():

@@ -60,7 +60,7 @@ def test_the_sentencepiece_file_cuts_text_as_the_tokenizer_does(tmp_path: Path, 
     assert pieces.vocab_size() == tokenizer.get_vocab_size()
     for text in TEXTS:
         assert pieces.encode(text) == tokenizer.encode(text, add_special_tokens=False).ids
-    assert pieces.is_control(tokenizer.token_to_id("</s>"))
+    assert pieces.is_control(pieces.piece_to_id("</s>"))
 
 
 def test_an_unknown_split_is_refused_with_the_reason(tmp_path: Path) -> None:
