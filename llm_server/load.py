@@ -172,6 +172,7 @@ def chat_model(
         queue=settings.queue,
         step_tokens=settings.step_tokens,
         prefix_bytes=settings.prefix_mb << 20,
+        speculate=settings.speculation,
     )
     engine = Engine(backend, limits, observer)
     vocabulary = backend.vocabulary

@@ -62,6 +62,8 @@ class Settings(BaseSettings):
     """Tokens in the KV cache, running and cached; by default a quarter of the free memory at most."""
     prefix_mb: int = Field(default=256, ge=0)
     """Megabytes of the host's memory for prefixes that have left the KV cache; 0 saves none."""
+    speculation: bool = True
+    """Try what followed the last words before, as long as that is measured to pay (llama_cpp only)."""
     threads: int | None = Field(default=None, ge=1)
     """Threads that compute; by default one a core."""
     temperature: float | None = Field(default=None, ge=0)

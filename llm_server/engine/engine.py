@@ -17,6 +17,7 @@ import numpy as np
 from llm_server.engine.backend import Backend, Chunk
 from llm_server.engine.blend import Resident
 from llm_server.engine.grammar import Directive
+from llm_server.engine.pace import Pace
 from llm_server.engine.prefix_cache import Placement, PrefixCache, Saved
 from llm_server.engine.scheduler import Plan, Scheduler, Work
 from llm_server.engine.sequence import Delta, Event, Failed, Finished, Sequence, TokenScore
@@ -70,7 +71,7 @@ class Engine:
         self._observer = observer or Observer()
         budget = min(limits.step_tokens, backend.batch)
         cache = PrefixCache(backend.slots, limits.prefix_bytes)
-        self._cost = StepCost()
+        self._cost, self._pace = StepCost(), Pace()
         self.scheduler = Scheduler(
             cache,
             running=limits.running,
@@ -78,6 +79,7 @@ class Engine:
             mixes=backend.mixes,
             context=backend.context,
             cost=self._cost if limits.speculate and backend.speculates else None,
+            pace=self._pace,
         )
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
@@ -241,14 +243,20 @@ class Engine:
         except EngineFailure as error:
             self._compute_apart(work, error)
             return
-        if all(item.count == 1 for item in work):
-            tokens = sum(1 + len(item.draft) for item in work)
-            self._cost.learn(tokens, time.perf_counter() - began)
+        self._time(work, time.perf_counter() - began)
         for item in work:
             item.sequence.computed += item.count
         for item, row in zip(work, rows, strict=True):
             if row >= 0:
                 self._guarded(item.sequence, partial(self._next_tokens, item, row))
+
+    def _time(self, work: list[Work], seconds: float) -> None:
+        """A step with prompts in it is theirs: next to them the others' tokens are few."""
+        prompts = sum(item.count for item in work if item.count > 1)
+        if prompts:
+            self._pace.learn(prompts, seconds)
+        else:
+            self._cost.learn(sum(1 + len(item.draft) for item in work), seconds)
 
     def _next_tokens(self, work: Work, row: int) -> None:
         """One token, and one more for each drafted token that is what was sampled."""

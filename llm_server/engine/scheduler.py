@@ -2,7 +2,8 @@
 
 A step has a budget of tokens: sequences that decode come first with one token each, what is left goes to
 prompts, in chunks, oldest first, so that a long prompt delays the others by one chunk and never by its
-whole length. Where the backend cannot mix adapters in a batch, a step is of one group (see `turns`).
+whole length. A chunk is as long as a pause may be (see `pace`). Where the backend cannot mix adapters in a
+batch, a step is of one group (see `turns`).
 """
 
 from collections import deque
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from llm_server.engine.pace import Pace
 from llm_server.engine.prefix_cache import Placement, Prefix, PrefixCache, Saved, common_prefix
 from llm_server.engine.sequence import Sequence
 from llm_server.engine.speculation import StepCost
@@ -57,11 +59,13 @@ class Scheduler:
         mixes: bool = True,
         context: int = 0,
         cost: StepCost | None = None,
+        pace: Pace | None = None,
     ) -> None:
-        """`cost`: what steps take; without it nothing is drafted."""
+        """`cost`: what steps take; without it nothing is drafted. `pace`: what prompts take."""
         self.cache = cache
         self._context = context
         self._cost = cost
+        self._pace = pace
         self._turns = None if mixes else Turns()
         self.waiting: deque[Sequence] = deque()
         self.running: list[Sequence] = []
@@ -91,13 +95,14 @@ class Scheduler:
             draft = [] if prompts else self._draft(sequence, len(deciding), budget - len(deciding))
             plan.work.append(Work(sequence, 1, draft))
             budget -= 1 + len(draft)
+        room = self._pace.tokens(budget, beside=len(self.running) > len(prompts)) if self._pace else budget
         for sequence in prompts:
-            count = min(sequence.pending, budget)
+            count = min(sequence.pending, room)
             if count:
                 plan.work.append(Work(sequence, count))
-                budget -= count
+                room -= count
         if self._turns:
-            self._turns.charge(self._budget - budget)
+            self._turns.charge(sum(work.count + len(work.draft) for work in plan.work))
         return plan
 
     def _draft(self, sequence: Sequence, rows: int, room: int) -> list[int]:

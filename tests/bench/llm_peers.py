@@ -40,6 +40,8 @@ def command(
     """How to start a server, and its environment."""
     if name == "loopyard":
         settings = {"MODEL": model, "PORT": port, "THREADS": threads, "SLOTS": SLOTS, "CONTEXT": context}
+        # A random model repeats itself, which would flatter drafts.
+        settings["SPECULATION"] = "false"
         env = {f"LLM_{key}": str(value) for key, value in settings.items()}
         return [sys.executable, "-m", "llm_server", "serve"], {**env, "LLM_EMBEDDINGS": "false"}
     if name == "llama_cpp.server":

@@ -1,5 +1,8 @@
 """Who computes next."""
 
+import pytest
+
+from llm_server.engine.pace import ALONE, BESIDE, FIRST, LEAST, Pace
 from llm_server.engine.prefix_cache import Placement, PrefixCache
 from llm_server.engine.sampling import SamplingParams
 from llm_server.engine.scheduler import WORTH_WAITING, Plan, Scheduler
@@ -33,6 +36,24 @@ def test_a_long_prompt_delays_others_by_one_chunk_only() -> None:
     s.add(sequence(list(range(100, 300))))
     plan = s.schedule()
     assert [(work.sequence is short, work.count) for work in plan.work] == [(True, 1), (False, 31)]
+
+
+def test_a_chunk_is_as_long_as_a_pause_may_be() -> None:
+    pace = Pace()
+    s = Scheduler(PrefixCache(4), running=4, budget=512, pace=pace)
+    long = sequence(list(range(1000)))
+    s.add(long)
+    assert s.schedule().work[0].count == FIRST
+    pace.learn(100, 1.0)
+    assert s.schedule().work[0].count == int(ALONE / 0.01)
+    s.finish(long)
+    s.add(sequence([1, 2, 3]))
+    compute(s.schedule())
+    s.add(long)
+    assert [work.count for work in s.schedule().work] == [1, LEAST], "15 tokens are too few at a time"
+    for _ in range(30):
+        pace.learn(100, 0.1)
+    assert [work.count for work in s.schedule().work] == [1, pytest.approx(BESIDE / 0.001, abs=1)]
 
 
 def test_prompts_share_the_budget_oldest_first() -> None:
