@@ -35,6 +35,7 @@ from llm_server.config.reload import Reloader
 from llm_server.errors import LlmServerError
 from llm_server.keys import Keys
 from llm_server.metrics import Metrics
+from llm_server.model_metrics import ModelCollector
 from llm_server.response_store import ResponseStore
 from llm_server.settings import Settings
 from llm_server.upstreams.metrics import UpstreamCollector
@@ -66,13 +67,23 @@ async def follow(
         return
     watched = [follow_files([settings.config, settings.keys_file], reload, stop)]
     if settings.adapters is not None:
-        watched.append(watch(settings.adapters, lambda: next(iter(managers(catalog)), None), stop))
+        watched.append(watch(settings.adapters, partial(_first_manager, catalog), stop))
     await asyncio.gather(*watched)
 
 
-def managers(catalog: Catalog) -> list[AdapterManager]:
-    """Those of the models that take adapters."""
-    return [e.adapters for e in catalog.all() if isinstance(e, ChatModel) and e.adapters is not None]
+def managers(catalog: Catalog) -> list[tuple[str, AdapterManager]]:
+    """Those of the models that take adapters, with the models' ids."""
+    models = (entry for entry in catalog.all() if isinstance(entry, ChatModel))
+    return [(model.id, model.adapters) for model in models if model.adapters is not None]
+
+
+def _first_manager(catalog: Catalog) -> AdapterManager | None:
+    return next((manager for _, manager in managers(catalog)), None)
+
+
+def _computing(catalog: Catalog, reloader: Reloader) -> list[ChatModel]:
+    """Models that are served, and those that still finish what they began."""
+    return [entry for entry in (*catalog.all(), *reloader.retiring) if isinstance(entry, ChatModel)]
 
 
 def _adapter_folders(settings: Settings) -> list[Path]:
@@ -138,6 +149,7 @@ def create_app(
         lambda: not (keys.asked_for or settings.adapter_folders),
     )
     app.add_middleware(BodyLimit, megabytes=settings.max_body_mb)
+    metrics.registry.register(ModelCollector(lambda: _computing(catalog, reloader)))
     metrics.registry.register(AdapterCollector(lambda: managers(catalog)))
     metrics.registry.register(
         UpstreamCollector(lambda: [e for e in catalog.all() if isinstance(e, UpstreamModel)])

@@ -18,6 +18,7 @@ LlmServerError 500
 |- QueueFull 429 (queue_full), with Retry-After
 |- Unavailable 503
 |  |- ModelLoading (model_loading), with Retry-After
+|  |- ModelReplaced (model_replaced), with Retry-After: an edit has put another in its place
 |  '- ShuttingDown (shutting_down), with Retry-After
 |- UpstreamFailed 502 (upstream_failed): the server that computes this model does not answer
 |- EngineFailure 500 (engine_failure): this sequence failed, others go on
@@ -208,6 +209,18 @@ class ModelLoading(Unavailable):
     """The model is being prepared or loaded."""
 
     code = "model_loading"
+
+
+class ModelReplaced(Unavailable):
+    """The model was replaced, and this answer had not ended in the time that was left to it."""
+
+    code = "model_replaced"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"The model `{name}` was replaced, and LLM_RETIRE_SECONDS are over. Try again.",
+            param="model",
+        )
 
 
 class ShuttingDown(Unavailable):

@@ -3,12 +3,11 @@
 from collections.abc import Iterator
 
 import psutil
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from llm_server.engine.engine import Observer
-from llm_server.engine.scheduler import Scheduler
 from llm_server.engine.sequence import Sequence
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -52,17 +51,8 @@ class Metrics(Observer):
             "llm_time_to_first_token_seconds", "From arrival.", buckets=SECONDS, registry=r
         )
         self.between = Histogram("llm_inter_token_seconds", "Between two tokens.", buckets=GAPS, registry=r)
-        self.waiting = Gauge("llm_queue_sequences", "Sequences that wait.", registry=r)
-        self.running = Gauge("llm_slots_busy", "Sequences that decode or prefill.", registry=r)
-        self.cached = Gauge("llm_prefix_cache_entries", "Prefixes in the KV cache and saved.", registry=r)
         self.embeddings = Counter("llm_embedding_tokens", "Tokens that were embedded.", registry=r)
         r.register(_Process())
-
-    def step(self, scheduler: Scheduler) -> None:
-        """Gauges of queue and slots."""
-        self.waiting.set(len(scheduler.waiting))
-        self.running.set(len(scheduler.running))
-        self.cached.set(len(scheduler.cache))
 
     def token(self, sequence: Sequence, now: float) -> None:
         """Latencies."""

@@ -98,6 +98,9 @@ class Settings(BaseSettings):
     requests_per_minute}]`."""
     drain_seconds: float = Field(default=20.0, ge=0)
     """On SIGTERM running requests have this long to finish."""
+    retire_seconds: float = Field(default=600.0, ge=0)
+    """After an edit of LLM_CONFIG requests have this long to finish on a model that was replaced or removed;
+    then they end with the error `model_replaced`, so that its memory is free again."""
 
     @model_validator(mode="after")
     def _one_place_for_models(self) -> "Settings":

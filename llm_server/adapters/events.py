@@ -21,12 +21,11 @@ class Events:
         self.counts: Counter[str] = Counter()
         """How often each kind has happened."""
         self._history: deque[dict[str, Any]] = deque(maxlen=KEPT)
-        self._listeners: dict[asyncio.Queue[dict[str, Any]], asyncio.AbstractEventLoop] = {}
+        self._listeners: dict[asyncio.Queue[dict[str, Any] | None], asyncio.AbstractEventLoop] = {}
 
     def tell(self, kind: str, version: Version) -> None:
         """Record an event and hand it out."""
-        event = {
-            "id": next(self._count),
+        event: dict[str, Any] = {
             "event": kind,
             "adapter": version.name,
             "version": version.id,
@@ -34,15 +33,31 @@ class Events:
             "error": version.error,
             "at": time.time(),
         }
-        self.counts[kind] += 1
+        self._record(event)
+
+    def tell_again(self, others: "Events") -> None:
+        """What was told elsewhere, before this took over."""
+        for event in list(others._history):
+            self._record(event)
+
+    def close(self) -> None:
+        """Nothing more will happen: listeners hear the end."""
+        self._hand_out(None)
+
+    def _record(self, event: dict[str, Any]) -> None:
+        event = {**event, "id": next(self._count)}
+        self.counts[event["event"]] += 1
         self._history.append(event)
+        self._hand_out(event)
+
+    def _hand_out(self, event: dict[str, Any] | None) -> None:
         for listener, loop in list(self._listeners.items()):
             if not loop.is_closed():
                 loop.call_soon_threadsafe(_offer, listener, event)
 
     async def listen(self, after: int = 0) -> AsyncIterator[dict[str, Any]]:
-        """Events with a number above `after`, those of the past first."""
-        listener: asyncio.Queue[dict[str, Any]] = asyncio.Queue(KEPT)
+        """Events with a number above `after`, those of the past first; ends with the model."""
+        listener: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue(KEPT)
         self._listeners[listener] = asyncio.get_running_loop()
         last = after
         try:
@@ -50,16 +65,15 @@ class Events:
                 if event["id"] > last:
                     last = event["id"]
                     yield event
-            while True:
-                event = await listener.get()
-                if event["id"] > last:
-                    last = event["id"]
-                    yield event
+            while (told := await listener.get()) is not None:
+                if told["id"] > last:
+                    last = told["id"]
+                    yield told
         finally:
             del self._listeners[listener]
 
 
-def _offer(listener: asyncio.Queue[dict[str, Any]], event: dict[str, Any]) -> None:
+def _offer(listener: asyncio.Queue[dict[str, Any] | None], event: dict[str, Any] | None) -> None:
     """A listener that does not read loses the oldest."""
     if listener.full():
         listener.get_nowait()

@@ -9,7 +9,7 @@ passed and they have been cancelled) the engine's thread frees it between two st
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from llm_server.adapters.events import Events
 from llm_server.adapters.form import Form
 from llm_server.adapters.source import read_source
 from llm_server.adapters.store import AdapterStore
+from llm_server.adapters.store_file import KEPT
 from llm_server.adapters.versions import STABLE, State, Version
 from llm_server.convert.files import discard_parts, publish
 from llm_server.engine.blend import BASE, Blend, Resident, blend
@@ -39,7 +40,8 @@ class AdapterManager:
         folder.mkdir(parents=True, exist_ok=True)
         discard_parts(folder)
         self.events = Events()
-        self.store = AdapterStore(folder / "adapters.json", self.events.tell)
+        self.store = AdapterStore(folder / "adapters.json", self._tell)
+        self._successor: AdapterManager | None = None
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="adapters")
         self._leaving: list[threading.Thread] = []
         self.load_seconds = 0.0
@@ -196,9 +198,57 @@ class AdapterManager:
         resident = self.store.forget(version)
         if resident is not None:
             self._free(resident)
-        if version.file is not None and not self.store.uses_file(version.file):
+        if version.file is not None and not self._last.store.uses_file(version.file):
             version.file.unlink(missing_ok=True)
         log.info("unloaded", extra={"adapter": version.name, "seconds": round(time.monotonic() - began, 3)})
+
+    # Succession
+
+    def make_missing(self, before: "AdapterManager", dropped: Collection[str]) -> None:
+        """Before taking over from a manager that keeps its adapters in another format: load them from where
+        they came from. One that cannot be is listed with the reason.
+        """
+        if before._folder == self._folder:
+            return
+        for adapter in before.store.adapters():
+            for version in [v for v in adapter.versions.values() if v.state in KEPT]:
+                if adapter.name in dropped:
+                    continue
+                try:
+                    self.load(adapter.name, Path(version.source), version.id)[1].result()
+                except LlmServerError as error:
+                    log.warning("%s is not carried over: %s", adapter.name, error.message)
+
+    def take_over(
+        self, before: "AdapterManager", settled: Collection[str], dropped: Collection[str], *, same: bool
+    ) -> None:
+        """Go on where another manager stops: whoever listens to it hears of this one. If it is of the `same`
+        base its adapters come too, without those that are `dropped`; what `settled` names mean is known here.
+        """
+        # Loads that it has begun end first.
+        before._worker.submit(lambda: None).result()
+        before._unload_all(dropped)
+        adapters = [adapter for adapter in before.store.finish() if adapter.name not in dropped]
+        for resident in self.store.adopt(adapters, settled) if same else ():
+            self._free(resident)
+        mine, self.events = self.events, before.events
+        self.events.tell_again(mine)
+        self.load_seconds += before.load_seconds
+        before._successor = self
+
+    def _unload_all(self, names: Collection[str]) -> None:
+        for adapter in [adapter for adapter in self.store.adapters() if adapter.name in names]:
+            try:
+                self.unload(adapter.name)
+            except LlmServerError as error:
+                log.warning("%s is not unloaded: %s", adapter.name, error.message)
+
+    @property
+    def _last(self) -> "AdapterManager":
+        return self if self._successor is None else self._successor._last
+
+    def _tell(self, kind: str, version: Version) -> None:
+        self.events.tell(kind, version)
 
     def cards(self, base: str) -> list[dict[str, Any]]:
         """Every adapter, for the API."""
@@ -208,3 +258,5 @@ class AdapterManager:
         """Take nothing new; what is loaded goes with the model."""
         self._worker.shutdown(wait=True, cancel_futures=True)
         self._form.close()
+        if self._successor is None:
+            self.events.close()

@@ -10,36 +10,34 @@ from llm_server.adapters.manager import AdapterManager
 
 
 class AdapterCollector(Collector):
-    """What the managers of all models know; as many labels as there are adapters."""
+    """What the managers of all models know; as many series as there are adapters."""
 
-    def __init__(self, managers: Callable[[], Iterable[AdapterManager]]) -> None:
+    def __init__(self, managers: Callable[[], Iterable[tuple[str, AdapterManager]]]) -> None:
+        """`managers` with the models' ids."""
         self._managers = managers
 
     def collect(self) -> Iterator[Metric]:
-        """Counts, bytes and use."""
-        events: Counter[str] = Counter()
-        states: Counter[str] = Counter()
-        held = GaugeMetricFamily(
-            "llm_adapter_resident_bytes", "Memory that an adapter takes.", labels=["adapter"]
+        """Counts, bytes and use, by model: two models may have adapters of one name."""
+        each = ["model", "adapter"]
+        held = GaugeMetricFamily("llm_adapter_resident_bytes", "Memory that an adapter takes.", labels=each)
+        used = GaugeMetricFamily("llm_adapter_inflight", "Sequences that use an adapter.", labels=each)
+        seconds = CounterMetricFamily(
+            "llm_adapter_load_seconds", "Time spent loading adapters.", labels=["model"]
         )
-        used = GaugeMetricFamily("llm_adapter_inflight", "Sequences that use an adapter.", labels=["adapter"])
-        seconds = CounterMetricFamily("llm_adapter_load_seconds", "Time spent loading adapters.")
-        total = 0.0
-        for manager in self._managers():
-            events.update(manager.events.counts)
-            total += manager.load_seconds
+        happened = CounterMetricFamily(
+            "llm_adapter_events", "Loads, promotions, evictions and so on.", labels=["model", "event"]
+        )
+        there = GaugeMetricFamily("llm_adapter_versions", "Versions by state.", labels=["model", "state"])
+        for model, manager in self._managers():
+            states: Counter[str] = Counter()
             for adapter in manager.store.adapters():
                 versions = list(adapter.versions.values())
                 states.update(str(version.state) for version in versions)
-                held.add_metric([adapter.name], sum(v.resident.bytes for v in versions if v.resident))
-                used.add_metric([adapter.name], sum(v.inflight for v in versions))
-        seconds.add_metric([], total)
-        happened = CounterMetricFamily(
-            "llm_adapter_events", "Loads, promotions, evictions and so on.", labels=["event"]
-        )
-        for event, count in events.items():
-            happened.add_metric([event], count)
-        there = GaugeMetricFamily("llm_adapter_versions", "Versions by state.", labels=["state"])
-        for state, count in states.items():
-            there.add_metric([state], count)
+                held.add_metric([model, adapter.name], sum(v.resident.bytes for v in versions if v.resident))
+                used.add_metric([model, adapter.name], sum(v.inflight for v in versions))
+            seconds.add_metric([model], manager.load_seconds)
+            for event, count in dict(manager.events.counts).items():
+                happened.add_metric([model, event], count)
+            for state, count in states.items():
+                there.add_metric([model, state], count)
         yield from (happened, there, held, used, seconds)

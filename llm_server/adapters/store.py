@@ -3,16 +3,16 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from llm_server.adapters.check_peft import Facts
 from llm_server.adapters.probe import Effect
 from llm_server.adapters.source import Source
-from llm_server.adapters.store_file import read_adapters, write_adapters
+from llm_server.adapters.store_file import KEPT, read_adapters, write_adapters
 from llm_server.adapters.versions import ALIASES, PREVIOUS, STABLE, Adapter, State, Version
 from llm_server.engine.blend import Resident
 from llm_server.errors import BadRequest, Conflict, NotFound, PreparationFailed
@@ -28,6 +28,8 @@ class AdapterStore:
     def __init__(self, file: Path, tell: Publish) -> None:
         self._file, self._tell = file, tell
         self._adapters = read_adapters(file)
+        self._over = False
+        """Whether another store has taken over: nothing is written down here any more."""
         self._changed = threading.Condition(threading.RLock())
 
     # Looking up
@@ -115,6 +117,7 @@ class AdapterStore:
             known = adapter.versions.get(source.digest)
             if known is not None and known.state in (State.LOADING, State.READY, State.EVICTED):
                 return known, False
+            self._refuse_when_over()
             version = Version(source.digest, name, str(source.path), source.kind, time.time())
             adapter.versions[version.id] = version
             self._tell("loading", version)
@@ -217,13 +220,60 @@ class AdapterStore:
                 if not adapter.versions:
                     del self._adapters[version.name]
             resident, version.resident = version.resident, None
-            try:
-                self._write()
-            except PreparationFailed as error:
-                # The file names no version that drains, only what is left of its adapter.
-                log.warning("%s", error.message)
+            # The file names no version that drains, only what is left of its adapter.
+            self.save()
         self._tell("unloaded", version)
         return resident
+
+    # Succession
+
+    def save(self) -> None:
+        """Write down what is known, where nobody waits for it; the log tells of a full disk."""
+        with self._changed:
+            try:
+                if not self._over:
+                    write_adapters(self._file, self._adapters.values())
+            except PreparationFailed as error:
+                log.warning("%s", error.message)
+
+    def finish(self) -> list[Adapter]:
+        """Change nothing more, and say what can be served: another store goes on from there."""
+        with self._changed:
+            self._over = True
+            kept = []
+            for adapter in self._adapters.values():
+                versions = {v.id: v for v in adapter.versions.values() if v.state in KEPT}
+                kept.append(replace(adapter, versions=versions, aliases=dict(adapter.aliases)))
+            return kept
+
+    def adopt(self, adapters: Sequence[Adapter], settled: Collection[str]) -> list[Resident]:
+        """Go on where another store has finished: its versions that are on this disk, its aliases, scales
+        and pins. Of the `settled` names this store knows better what they mean. Returns what is to be freed.
+        """
+        freed: list[Resident] = []
+        with self._changed:
+            theirs = {adapter.name: adapter for adapter in adapters}
+            for name in list(self._adapters):
+                if name not in settled:
+                    freed += self._drop_unknown(self._adapters[name], theirs.get(name, Adapter(name)))
+            for name, other in theirs.items():
+                mine = self._adapters.setdefault(name, Adapter(name))
+                _inherit(mine, other, self._file.parent)
+                if name in settled:
+                    mine.aliases = {**other.aliases, **mine.aliases}
+                else:
+                    mine.aliases, mine.scale, mine.pinned = dict(other.aliases), other.scale, other.pinned
+                mine.aliases = {a: v for a, v in mine.aliases.items() if v in mine.versions}
+            self._adapters = {name: a for name, a in self._adapters.items() if a.versions}
+            self.save()
+        return freed
+
+    def _drop_unknown(self, adapter: Adapter, other: Adapter) -> Iterator[Resident]:
+        """Versions that were unloaded there while this store was filled."""
+        for version in [v for v in adapter.versions.values() if v.id not in other.versions]:
+            del adapter.versions[version.id]
+            if version.resident is not None:
+                yield version.resident
 
     def uses_file(self, file: Path) -> bool:
         """Whether another name has the same content."""
@@ -241,15 +291,30 @@ class AdapterStore:
         before = [{field.name: getattr(one, field.name) for field in fields(one)} for one in touched]
         # The dictionaries are changed in place.
         before[0] |= {"aliases": dict(adapter.aliases), "versions": dict(adapter.versions)}
+        if write:
+            self._refuse_when_over()
         try:
             yield
             if write:
-                self._write()
+                write_adapters(self._file, self._adapters.values())
         except BaseException:
             for one, values in zip(touched, before, strict=True):
                 for name, value in values.items():
                     setattr(one, name, value)
             raise
 
-    def _write(self) -> None:
-        write_adapters(self._file, self._adapters.values())
+    def _refuse_when_over(self) -> None:
+        if self._over:
+            late = Conflict("The model has just been replaced. Try again.", code="model_replaced")
+            late.retry_after = 0.1
+            raise late
+
+
+def _inherit(mine: Adapter, other: Adapter, folder: Path) -> None:
+    """Versions that lie in the same folder; what is known about the others."""
+    for version in other.versions.values():
+        own = mine.versions.get(version.id)
+        if own is not None:
+            own.facts, own.effect = own.facts or version.facts, own.effect or version.effect
+        elif version.file is not None and version.file.parent == folder:
+            mine.versions[version.id] = replace(version, state=State.EVICTED, resident=None, inflight=0)

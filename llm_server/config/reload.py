@@ -76,7 +76,7 @@ class Reloader:
         self._seen: bytes | None = None
         self._loaded_at: float | None = None
         self._refusal: Refusal | None = None
-        self._retirement = Retirement(settings.drain_seconds)
+        self._retirement = Retirement(settings.retire_seconds)
         self._closed = False
 
     def load(self, *, unless_seen: bool = False) -> Change:
@@ -107,9 +107,14 @@ class Reloader:
             "loaded_at": self._loaded_at,
             "models": cards,
             "embeddings": self._embedder is not None,
-            "draining": self._retirement.count,
+            "draining": len(self.retiring),
             "refused": self._refusal.card() if self._refusal else None,
         }
+
+    @property
+    def retiring(self) -> list[Entry]:
+        """Models that were replaced and are still in use."""
+        return self._retirement.entries
 
     def adapter_paths(self) -> list[Path]:
         """Where the adapters lie that the configuration names."""
@@ -134,7 +139,11 @@ class Reloader:
             embedder, reranker = self._embedding(wanted, fresh), self._reranking(fresh)
         except BaseException:
             fresh.undo()
+            self._write_adapters()
             raise
+        for spec in wanted.models:
+            if spec.id in change.loaded:
+                self._take_over(spec, live[spec.id][1])
         entries: list[Entry] = [model for _, model in live.values()]
         entries += [model for _, model in upstreams.values()]
         gone = self._catalog.replace([*entries, *(entry for entry in (embedder, reranker) if entry)])
@@ -166,7 +175,24 @@ class Reloader:
             raise wanted.refusal(spec, failed) from error
         change.loaded.append(spec.id)
         fresh.entries.append(model)
+        if before is not None and before[1].adapters and model.adapters and _same_base(before[0], spec):
+            model.adapters.make_missing(before[1].adapters, _dropped(before[0], spec))
         return model
+
+    def _take_over(self, spec: ModelSpec, model: ChatModel) -> None:
+        """A model that was loaded anew goes on with the adapters of the one that it replaces."""
+        before = self._live.get(spec.id)
+        if before is None or before[1].adapters is None or model.adapters is None:
+            return
+        settled = [adapter.name for adapter in spec.adapters]
+        dropped, same = _dropped(before[0], spec), _same_base(before[0], spec)
+        model.adapters.take_over(before[1].adapters, settled, dropped, same=same)
+
+    def _write_adapters(self) -> None:
+        """After a refusal: a new model of the same folder may have written its adapters down."""
+        for _, model in self._live.values():
+            if model.adapters is not None:
+                model.adapters.store.save()
 
     def _adapt(self, wanted: Resolved, spec: ModelSpec, model: ChatModel, fresh: "_Fresh") -> None:
         """Load the adapters that the running model does not have yet."""
@@ -233,6 +259,15 @@ class _Fresh:
                 manager.unload(spec.name)
         for entry in self.entries:
             entry.close()
+
+
+def _same_base(before: ModelSpec, after: ModelSpec) -> bool:
+    return before.settings.model == after.settings.model
+
+
+def _dropped(before: ModelSpec, after: ModelSpec) -> set[str]:
+    """Names of adapters that the file had and has no longer."""
+    return {adapter.name for adapter in before.adapters} - {adapter.name for adapter in after.adapters}
 
 
 def _unset(adapter: AdapterSpec, before: Sequence[AdapterSpec]) -> AdapterSpec:

@@ -33,12 +33,12 @@ class Server:
         return int(self.process.memory_info().rss)
 
     def metric(self, name: str) -> float:
-        """A gauge or counter without labels out of /metrics. KeyError where it is not there."""
+        """A gauge or counter out of /metrics, all its labels together. KeyError where it is not there."""
         text = httpx.get(f"{self.url}/metrics", timeout=30).text
-        found = re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
-        if found is None:
+        found = re.findall(rf"^{re.escape(name)}(?:{{.*}})? (\S+)$", text, re.MULTILINE)
+        if not found:
             raise KeyError(name)
-        return float(found[1])
+        return sum(map(float, found))
 
 
 @contextmanager

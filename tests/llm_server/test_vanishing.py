@@ -44,7 +44,8 @@ class Served:
 
     def held(self) -> float:
         """Slots and places of the queue."""
-        return self.metric("llm_slots_busy") + self.metric("llm_queue_sequences")
+        labels = '{model="tiny-f16"}'
+        return self.metric("llm_slots_busy", labels) + self.metric("llm_queue_sequences", labels)
 
     def say(self) -> httpx.Response:
         """A short request."""

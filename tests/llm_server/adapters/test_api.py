@@ -173,9 +173,9 @@ def test_vllm_and_llama_server_words(client: openai.OpenAI, admin: httpx.Client,
 def test_metrics_count_loads_and_use(admin: httpx.Client, tmp_path: Path) -> None:
     load(admin, "counted", make_adapter(tmp_path / "counted", 10))
     text = admin.get("/metrics").text
-    assert 'llm_adapter_inflight{adapter="counted"} 0.0' in text
-    assert 'llm_adapter_events_total{event="ready"}' in text
-    assert 'llm_adapter_versions{state="ready"}' in text
+    assert 'llm_adapter_inflight{adapter="counted",model="tiny"} 0.0' in text
+    assert 'llm_adapter_events_total{event="ready",model="tiny"}' in text
+    assert 'llm_adapter_versions{model="tiny",state="ready"}' in text
 
 
 def test_events_arrive_over_sse(admin: httpx.Client, tmp_path: Path) -> None:
