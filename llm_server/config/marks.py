@@ -9,6 +9,7 @@ import yaml
 
 from llm_server.errors import ConfigRefused
 
+TEXT = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge")
 Loc = Sequence[int | str]
 """Keys and indices from the root of the file to a value, as pydantic names them."""
 
@@ -50,7 +51,7 @@ def parse(path: Path, raw: bytes) -> Document:
         root = loader.get_single_node()
         if root is None:
             raise ConfigRefused(path, 1, 1, "The file is empty. It needs a list `models`.")
-        _refuse_doubles(path, root, set())
+        _check_keys(path, root, set())
         data = loader.construct_document(root)
     except UnicodeDecodeError as error:
         before = raw[: error.start]
@@ -71,8 +72,10 @@ def parse(path: Path, raw: bytes) -> Document:
     return Document(path, data, root)
 
 
-def _refuse_doubles(path: Path, node: yaml.Node, seen: set[int]) -> None:
-    """YAML forbids equal keys, the parser lets the last one win; anchors may repeat a node."""
+def _check_keys(path: Path, node: yaml.Node, seen: set[int]) -> None:
+    """Keys are text, and each is there once: YAML forbids equal keys, the parser lets the last one win.
+    Anchors may repeat a node, and lead in a circle.
+    """
     if id(node) in seen:
         return
     seen.add(id(node))
@@ -80,12 +83,19 @@ def _refuse_doubles(path: Path, node: yaml.Node, seen: set[int]) -> None:
         keys: set[str] = set()
         for key, value in node.value:
             if isinstance(key, yaml.ScalarNode):
-                if key.value in keys:
-                    mark = key.start_mark
-                    reason = f"`{key.value}` is there twice. Remove one of them."
-                    raise ConfigRefused(path, mark.line + 1, mark.column + 1, reason)
-                keys.add(key.value)
-            _refuse_doubles(path, value, seen)
+                _check_key(path, key, keys)
+            _check_keys(path, value, seen)
     elif isinstance(node, yaml.SequenceNode):
         for item in node.value:
-            _refuse_doubles(path, item, seen)
+            _check_keys(path, item, seen)
+
+
+def _check_key(path: Path, key: yaml.ScalarNode, before: set[str]) -> None:
+    mark, reason = key.start_mark, None
+    if key.tag not in TEXT:
+        reason = f"The key `{key.value}` is no text. Put it into quotes, or remove it."
+    elif key.value in before:
+        reason = f"`{key.value}` is there twice. Remove one of them."
+    if reason is not None:
+        raise ConfigRefused(path, mark.line + 1, mark.column + 1, reason)
+    before.add(key.value)

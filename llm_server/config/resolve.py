@@ -4,9 +4,18 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from llm_server.config.marks import Document, Loc, parse
-from llm_server.config.schema import PRESETS, AdapterEntry, Config, ModelEntry, UpstreamEntry, validate
+from llm_server.config.schema import (
+    PRESETS,
+    AdapterEntry,
+    Config,
+    ModelEntry,
+    ServerEntry,
+    UpstreamEntry,
+    validate,
+)
 from llm_server.convert.hub import check_name
 from llm_server.convert.minilm import MODEL_ID as MINILM_ID
 from llm_server.convert.prepare import STARTER_ID, local_chat
@@ -150,10 +159,7 @@ def upstream(document: Document, index: int, entry: UpstreamEntry) -> UpstreamSp
     servers = []
     for number, server in enumerate(entry.upstream):
         loc: Loc = ("models", index, "upstream", number)
-        url, variable = PRESETS[server.preset] if server.preset else (None, None)
-        url, variable = server.url or url, server.key_env or variable
-        if url is None:
-            raise document.refusal(loc, f"`url` or `preset` is missing here. Presets: {', '.join(PRESETS)}.")
+        url, variable = _address(document, loc, server)
         if variable is not None and not os.environ.get(variable):
             raise document.refusal(loc, f"The environment variable {variable} is not set.")
         key = os.environ[variable] if variable else None
@@ -162,10 +168,43 @@ def upstream(document: Document, index: int, entry: UpstreamEntry) -> UpstreamSp
     return UpstreamSpec(entry.id, tuple(servers), *names, entry.retries, entry.timeout)
 
 
+def _address(document: Document, loc: Loc, server: ServerEntry) -> tuple[str, str | None]:
+    """Where a server is, and the variable that holds its key."""
+    if server.preset is not None and server.url is None:
+        url, variable = PRESETS[server.preset]
+        return url, server.key_env or variable
+    if server.url is None:
+        raise document.refusal(loc, f"`url` or `preset` is missing here. Presets: {', '.join(PRESETS)}.")
+    # Otherwise the preset's key would go to another server.
+    both = "Give `url` or `preset`, not both; `key_env` names the variable of a key."
+    wrong = _wrong_url(server.url) if server.preset is None else both
+    if wrong is not None:
+        raise document.refusal((*loc, "url"), wrong)
+    return server.url, server.key_env
+
+
+def _wrong_url(url: str) -> str | None:
+    """What the pattern of the schema does not see."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        return f"`url` is no address: {error}."
+    if parts.username is not None or parts.password is not None:
+        return "`url` holds a password. Put it into the environment, and name the variable in `key_env`."
+    if not host or parts.query or parts.fragment:
+        return "`url` is a host and a path up to `/v1`, without a query."
+    return None
+
+
 def _refuse_wrong_fallbacks(document: Document, specs: Sequence[ModelSpec | UpstreamSpec]) -> None:
     known = {spec.id.lower() for spec in specs}
     for index, spec in enumerate(specs):
-        for number, other in enumerate(spec.fallbacks if isinstance(spec, UpstreamSpec) else ()):
+        fallbacks = spec.fallbacks if isinstance(spec, UpstreamSpec) else ()
+        for number, other in enumerate(fallbacks):
+            if other in fallbacks[:number]:
+                reason = f"`{other}` is there twice. Remove one of them."
+                raise document.refusal(("models", index, "fallbacks", number), reason)
             if other.lower() not in known - {spec.id.lower()}:
                 reason = f"There is no other model `{other}` in this file. Name one by its id."
                 raise document.refusal(("models", index, "fallbacks", number), reason)
@@ -200,8 +239,11 @@ def _find(document: Document, loc: Loc, model: str, engine: str) -> tuple[str, P
         if found is None:
             check_name(model)
             return None
-    except (PreparationFailed, OSError) as error:
-        reason = error.message if isinstance(error, PreparationFailed) else f"{error.strerror}: {model!r}."
+    except PreparationFailed as error:
+        raise document.refusal((*loc, "model"), error.message) from None
+    except (OSError, RuntimeError) as error:
+        # A name too long, or the home of a user that there is not.
+        reason = f"{error.strerror if isinstance(error, OSError) else error}: {model!r}."
         raise document.refusal((*loc, "model"), reason) from None
     path = found[1]
     if path.is_dir() and not (path / "config.json").is_file():
@@ -228,18 +270,22 @@ def _adapters(document: Document, loc: Loc, entries: Iterable[AdapterEntry]) -> 
             reason = f"The adapter `{entry.name}` is there twice. Give one of them another name."
             raise document.refusal((*place, "name"), reason)
         names.add(entry.name)
-        path = document.path.parent / Path(entry.path).expanduser()
-        if not _is_there(path):
-            raise document.refusal((*place, "path"), f"There is no adapter at {path}.")
+        path = _place(document.path.parent, entry.path)
+        if path is None:
+            raise document.refusal(
+                (*place, "path"), f"There is no adapter at {document.path.parent / entry.path}."
+            )
         yield AdapterSpec(entry.name, path, entry.scale, entry.pin, _stamp(path))
 
 
-def _is_there(path: Path) -> bool:
+def _place(folder: Path, text: str) -> Path | None:
+    """A path that begins at a folder; None where nothing is there."""
     try:
-        return path.exists()
-    except OSError:
-        # Its name is too long, or a folder on the way cannot be looked into.
-        return False
+        path = folder / Path(text).expanduser()
+        return path if path.exists() else None
+    except (OSError, RuntimeError):
+        # Its name is too long, a folder on the way cannot be looked into, `~` is nobody's home.
+        return None
 
 
 def _refuse_equal_names(

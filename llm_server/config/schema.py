@@ -52,7 +52,7 @@ class AdapterEntry(Part):
     """A LoRA adapter that is loaded before its model is served."""
 
     name: str = Field(pattern=r"^\w[\w.-]{0,63}$")
-    path: str
+    path: str = Field(min_length=1)
     """A PEFT folder or a .gguf file; relative paths begin at the folder of the file."""
     scale: float | None = Field(default=None, ge=-4, le=4)
     pin: bool | None = None
@@ -148,7 +148,9 @@ def _refusal(document: Document, error: ErrorDetails) -> ConfigRefused:
 
 
 def _unknown(loc: tuple[int | str, ...]) -> str:
-    known = list(_part(loc[:-1]).model_fields)
+    part = _part(loc[:-1])
+    # With `upstream` an entry is of the other kind.
+    known = [*part.model_fields, *(["upstream"] if part is ModelEntry else [])]
     near = get_close_matches(str(loc[-1]), known, 1)
     hint = f"Did you mean `{near[0]}`?" if near else f"Known: {', '.join(known)}."
     return f"`{loc[-1]}` is not known here. {hint}"

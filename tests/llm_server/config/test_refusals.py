@@ -8,16 +8,8 @@ import pytest
 from llm_server.config.resolve import of_file
 from llm_server.errors import ConfigRefused
 from llm_server.settings import Settings
-from tests.llm_server.config.broken import GOOD, all_broken
+from tests.llm_server.config.broken import GOOD, LINES, WRECKS, all_broken
 from tests.llm_server.config.conftest import Open
-
-MARK = "#!"
-
-
-def marked_line(text: str) -> int | None:
-    """The line that has to be named; None for mistakes that show later than where they are."""
-    lines = [number for number, line in enumerate(text.splitlines(), 1) if MARK in line]
-    return lines[0] if lines else None
 
 
 def test_the_good_file_is_good(tmp_path: Path) -> None:
@@ -27,27 +19,38 @@ def test_the_good_file_is_good(tmp_path: Path) -> None:
 
 
 def test_broken_edits_are_refused_and_the_service_goes_on(open_server: Open, tmp_path: Path) -> None:
-    broken = all_broken(tmp_path)
-    assert len(broken) >= 100
+    """Each with its line and its reason; at least a hundred reasons are different."""
+    broken, reasons = all_broken(tmp_path), set()
     with open_server(GOOD) as server:
         before = server.config()
         fingerprint = server.say("uno").json()["system_fingerprint"]
-        for name, text in broken.items():
-            answer = server.edit(text)
+        for name, case in broken.items():
+            answer = server.edit(case.text)
             assert answer.status_code == 400, (name, answer.text)
             error = answer.json()["error"]
             assert error["code"] == "config_refused", (name, error)
-            assert f"models.yaml:{error['line']}:{error['column']}: " in error["message"], (name, error)
-            assert error["line"] == (marked_line(text) or error["line"]), (name, error)
-            assert 1 <= error["line"] <= text.count("\n") + 2, (name, error)
+            place, reason = error["message"].split(": ", 1)
+            assert place.endswith(f"models.yaml:{error['line']}:{error['column']}"), (name, error)
+            assert (error["line"], case.said in reason) == (case.line, True), (name, error)
+            reasons.add(reason)
             said = server.say("uno")
             assert said.status_code == 200, (name, said.text)
             assert said.json()["system_fingerprint"] == fingerprint
+        assert len(reasons) >= 100
         after = server.config()
         assert after["refused"]["line"] is not None
         assert {**after, "refused": None} == before
         assert server.edit(GOOD).json()["unchanged"] == ["first", "second"]
         assert server.config()["refused"] is None
+
+
+@pytest.mark.parametrize("wreck", WRECKS.values(), ids=list(WRECKS))
+def test_a_wreck_is_refused_in_any_line(wreck: str, tmp_path: Path) -> None:
+    for number in range(1, len(LINES)):
+        text = "\n".join([*LINES[:number], wreck, *LINES[number:]])
+        with pytest.raises(ConfigRefused, match="no YAML") as refused:
+            of_file(tmp_path / "models.yaml", text.encode(), Settings())
+        assert number + 1 <= refused.value.line <= len(LINES) + 2
 
 
 @pytest.mark.parametrize(
