@@ -20,8 +20,8 @@ Tokens = NDArray[np.int32]
 Blob = NDArray[Any]
 """Keys and values of one slot as the backend wrote them."""
 
-WORTH_SAVING = 16
-"""Tokens below which a prefix is computed again rather than saved."""
+WORTH_COPYING = 16
+"""Tokens below which a prefix is computed again rather than copied."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -104,6 +104,8 @@ class PrefixCache:
         """Take a slot for a sequence; None when every slot is in use."""
         source, length = self.find(prefix, running)
         continued = self._idle.get(source) if isinstance(source, int) else None
+        if length < WORTH_COPYING and (continued is None or length < len(continued.tokens)):
+            source, length, continued = None, 0, None
         if isinstance(source, int) and continued is not None and length == len(continued.tokens):
             del self._idle[source]
             slot, displaced = source, None
@@ -177,7 +179,7 @@ class PrefixCache:
         return None if slot < 0 else (slot, self._displace(self._idle.pop(slot)))
 
     def _displace(self, prefix: Prefix) -> Saved | None:
-        if not self._limit or len(prefix.tokens) < WORTH_SAVING:
+        if not self._limit or len(prefix.tokens) < WORTH_COPYING:
             return None
         saved = Saved(prefix)
         self._saved[saved] = None

@@ -91,8 +91,10 @@ class Scheduler:
         group = self._group()
         deciding = [s for s in group if s.pending == 1]
         prompts = [s for s in group if s.pending > 1]
+        # A prompt's reader waits already; groups that take turns get equal tokens from equal steps.
+        drafting = not prompts and len(group) == len(self.running)
         for sequence in deciding[:budget]:
-            draft = [] if prompts else self._draft(sequence, len(deciding), budget - len(deciding))
+            draft = self._draft(sequence, len(deciding), budget - len(deciding)) if drafting else []
             plan.work.append(Work(sequence, 1, draft))
             budget -= 1 + len(draft)
         room = self._pace.tokens(budget, beside=len(self.running) > len(prompts)) if self._pace else budget

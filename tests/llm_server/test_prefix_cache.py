@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_server.engine.prefix_cache import (
-    WORTH_SAVING,
+    WORTH_COPYING,
     Placement,
     Prefix,
     PrefixCache,
@@ -16,7 +16,7 @@ from llm_server.engine.sequence import CacheKey
 
 KEY = CacheKey(b"base")
 OTHER = CacheKey(b"base", blend=b"adapter")
-LONG = WORTH_SAVING * 2
+LONG = WORTH_COPYING * 2
 
 
 def of(*tokens: int, key: CacheKey = KEY) -> Prefix:
@@ -51,9 +51,17 @@ def test_a_longer_conversation_continues_in_the_same_slot() -> None:
 
 def test_a_prefix_that_others_may_want_is_shared_and_stays() -> None:
     cache = PrefixCache(3)
-    slot = finished(cache, of(1, 2, 3, 4))
-    assert cache.place(of(1, 2, 9, 9)) == Placement(slot + 1, 2, slot)
+    slot = finished(cache, long(0))
+    beginning = range(WORTH_COPYING)
+    assert cache.place(of(*beginning, 999, 999)) == Placement(slot + 1, WORTH_COPYING, slot)
     assert len(cache) == 1
+
+
+def test_a_few_tokens_are_not_worth_a_copy() -> None:
+    cache = PrefixCache(3)
+    slot = finished(cache, long(0))
+    assert cache.place(of(*range(WORTH_COPYING - 1), 999, 999)) == Placement(slot + 1)
+    assert (cache.hits, cache.reused_tokens) == (0, 0)
 
 
 def test_another_adapter_or_scale_never_sees_the_prefix() -> None:
@@ -68,10 +76,10 @@ def test_another_adapter_or_scale_never_sees_the_prefix() -> None:
 
 def test_the_last_token_is_computed_again_for_its_logits() -> None:
     cache = PrefixCache(2)
-    finished(cache, of(1, 2, 3))
-    placement = cache.place(of(1, 2, 3))
+    finished(cache, long(0))
+    placement = cache.place(long(0))
     assert placement is not None
-    assert placement.reused == 2
+    assert placement.reused == LONG - 1
 
 
 def test_sequences_lie_side_by_side() -> None:
@@ -138,7 +146,7 @@ def test_a_large_prefix_does_not_push_itself_in() -> None:
 
 
 def test_nothing_is_saved_without_leave_or_for_a_few_tokens() -> None:
-    for cache, tokens in ((PrefixCache(1), LONG), (PrefixCache(1, 100), WORTH_SAVING - 1)):
+    for cache, tokens in ((PrefixCache(1), LONG), (PrefixCache(1, 100), WORTH_COPYING - 1)):
         finished(cache, of(*range(tokens)))
         placement = cache.place(of(7777))
         assert placement == Placement(0)
