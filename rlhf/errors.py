@@ -9,8 +9,14 @@ RlhfError
  |- TrainingError      training cannot begin or go on: no rows, no memory, no room on the disk
  |   '- WrongReference the adapter is not compared with what it began as
  |- RegistryError      an adapter that is missing, damaged or in use
- '- DeployError        the server refused an adapter, or serves something else than was trained
+ |- DeployError        the server refused an adapter, or serves something else than was trained
+ |- BadRecords         rows that cannot be read, each with file, line and reason
+ |- DatasetError       a dataset that cannot be built or used
+ |   '- Leak           training and held-out rows share a prompt, a session or a user
+ '- BadJudgements      what the gate was given makes no sense
 """
+
+from collections.abc import Sequence
 
 
 class RlhfError(Exception):
