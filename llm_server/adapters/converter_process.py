@@ -20,7 +20,10 @@ SCRIPT = "convert_lora_to_gguf.py"
 
 
 def main() -> None:
-    """Import, then serve until the input ends."""
+    """Import, then serve until the input ends. Whoever decodes meanwhile goes first: threads that compute
+    together wait for the one that has lost its processor.
+    """
+    os.nice(19)
     folder = sys.argv[1]
     sys.path[:0] = [folder, f"{folder}/gguf-py"]
     sys.path = [entry for entry in sys.path if entry != str(Path(__file__).resolve().parent)]

@@ -7,6 +7,8 @@ passed and they have been cancelled) the engine's thread frees it between two st
 """
 
 import logging
+import os
+import sys
 import threading
 import time
 from collections.abc import Collection, Sequence
@@ -42,7 +44,7 @@ class AdapterManager:
         self.events = Events()
         self.store = AdapterStore(folder / "adapters.json", self._tell)
         self._successor: AdapterManager | None = None
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="adapters")
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="adapters", initializer=_yield)
         self._leaving: list[threading.Thread] = []
         self.load_seconds = 0.0
         """Spent loading so far."""
@@ -108,8 +110,7 @@ class AdapterManager:
                 self._free(resident)
                 raise
         except BaseException:
-            if not self.store.uses_file(file):
-                file.unlink(missing_ok=True)
+            self.store.drop_file(version, file)
             raise
 
     def ensure(self, versions: Sequence[Version]) -> None:
@@ -198,8 +199,8 @@ class AdapterManager:
         resident = self.store.forget(version)
         if resident is not None:
             self._free(resident)
-        if version.file is not None and not self._last.store.uses_file(version.file):
-            version.file.unlink(missing_ok=True)
+        if version.file is not None:
+            self._last.store.drop_file(version, version.file)
         log.info("unloaded", extra={"adapter": version.name, "seconds": round(time.monotonic() - began, 3)})
 
     # Succession
@@ -260,3 +261,9 @@ class AdapterManager:
         self._form.close()
         if self._successor is None:
             self.events.close()
+
+
+def _yield() -> None:
+    """Loading takes what decoding leaves: on Linux each thread has a priority of its own."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)

@@ -275,10 +275,13 @@ class AdapterStore:
             if version.resident is not None:
                 yield version.resident
 
-    def uses_file(self, file: Path) -> bool:
-        """Whether another name has the same content."""
+    def drop_file(self, version: Version, file: Path) -> None:
+        """Delete a version's file, unless another one of the same content needs it or will need it."""
+        needed = (State.LOADING, State.READY, State.EVICTED)
         with self._changed:
-            return any(v.file == file for a in self._adapters.values() for v in a.versions.values())
+            versions = (v for adapter in self._adapters.values() for v in adapter.versions.values())
+            if not any(v is not version and v.id == version.id and v.state in needed for v in versions):
+                file.unlink(missing_ok=True)
 
     def _served(self, adapter: Adapter) -> bool:
         stable = adapter.versions.get(adapter.aliases.get(STABLE, ""))

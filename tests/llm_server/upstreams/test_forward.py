@@ -64,7 +64,7 @@ def test_the_openai_client_notices_nothing(front: Callable[..., Any], other: str
             assert whole.choices[0].message.content == "hello there"
             stream = client.chat.completions.create(model="far", messages=HELLO, stream=True)
             parts = [chunk.choices[0].delta.content or "" for chunk in stream]
-            assert len(parts) > 3
+            assert len(parts) >= 3, "the role, the words in one piece or more, the end"
             assert "".join(parts) == "hello there"
             text = client.completions.create(model="far", prompt="abc", max_tokens=3)
             assert text.object == "text_completion"
