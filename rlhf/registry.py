@@ -1,0 +1,197 @@
+"""Adapters in files: immutable versions named by their content, aliases that move, lineage both ways.
+
+ROOT/adapters/NAME/SHA12/ is a PEFT folder with lineage.json, pairs.jsonl, report.json and report.html;
+ROOT/adapters/NAME/aliases.json says what `live`, `previous` and `candidate` mean. llm_server has to be
+allowed to read ROOT/adapters (LLM_ADAPTER_FOLDERS).
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rlhf.errors import RegistryError
+
+CONFIG, WEIGHTS, LINEAGE, ALIASES, PAIRS = (
+    "adapter_config.json",
+    "adapter_model.safetensors",
+    "lineage.json",
+    "aliases.json",
+    "pairs.jsonl",
+)
+LIVE, PREVIOUS, CANDIDATE = "live", "previous", "candidate"
+IDLE = frozenset({"base_model_name_or_path", "inference_mode", "revision", "peft_version", "auto_mapping"})
+"""Fields of a PEFT configuration that change no number; llm_server leaves the same ones out of its hash."""
+SHORT = 12
+
+
+@dataclass(frozen=True)
+class Version:
+    """One adapter on disk."""
+
+    name: str
+    digest: str
+    """`sha256:` and 64 digits."""
+    folder: Path
+
+    @property
+    def short(self) -> str:
+        """`1a2b3c4d5e6f`."""
+        return self.digest.removeprefix("sha256:")[:SHORT]
+
+    def lineage(self) -> dict[str, Any]:
+        """What it was made from."""
+        return dict(json.loads((self.folder / LINEAGE).read_text()))
+
+    def pairs(self) -> list[dict[str, Any]]:
+        """The pairs that it saw: ids, users, sessions and traces, without their text."""
+        with (self.folder / PAIRS).open(encoding="utf-8") as lines:
+            return [json.loads(line) for line in lines]
+
+
+class Registry:
+    """The adapters below a folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.folder = root / "adapters"
+
+    def add(self, name: str, adapter: Path, lineage: dict[str, Any], pairs: list[dict[str, Any]]) -> Version:
+        """Take a copy of a PEFT folder in, whole or not at all; the same content is the same version."""
+        digest = content_digest(adapter)
+        version = Version(name, digest, self.folder / name / digest.removeprefix("sha256:")[:SHORT])
+        if version.folder.exists():
+            return self.check(version)
+        part = version.folder.with_name(f".{version.folder.name}.partial")
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        for file in (CONFIG, WEIGHTS):
+            shutil.copyfile(adapter / file, part / file)
+        born = {**lineage, "digest": digest, "created_at": datetime.now(UTC).isoformat(timespec="seconds")}
+        write(part / LINEAGE, born)
+        (part / PAIRS).write_text("".join(json.dumps(origin(row)) + "\n" for row in pairs), encoding="utf-8")
+        part.rename(version.folder)
+        return version
+
+    def names(self) -> list[str]:
+        """Adapters with a version."""
+        return sorted(p.name for p in self.folder.iterdir() if p.is_dir()) if self.folder.is_dir() else []
+
+    def versions(self, name: str) -> list[Version]:
+        """All of a name, oldest first."""
+        found = [p for p in (self.folder / name).glob("[0-9a-f]*") if (p / LINEAGE).is_file()]
+        made = [Version(name, json.loads((p / LINEAGE).read_text())["digest"], p) for p in found]
+        return sorted(made, key=lambda version: str(version.lineage()["created_at"]))
+
+    def find(self, name: str, ref: str = LIVE) -> Version:
+        """What an alias or some digits mean. RegistryError where nothing does."""
+        digits = (self.aliases(name).get(ref) or ref).removeprefix("sha256:")
+        found = [v for v in self.versions(name) if v.digest.removeprefix("sha256:").startswith(digits)]
+        if len(found) != 1:
+            known = ", ".join(v.short for v in self.versions(name)) or "none"
+            raise RegistryError(f"`{ref}` is no version of the adapter `{name}`; there are: {known}")
+        return found[0]
+
+    def check(self, version: Version) -> Version:
+        """The same version, its content verified. RegistryError where it is damaged."""
+        found = content_digest(version.folder)
+        if found != version.digest:
+            raise RegistryError(
+                f"{version.folder} is damaged: its content has the hash {found}; delete it and train again"
+            )
+        return version
+
+    def aliases(self, name: str) -> dict[str, str]:
+        """Alias to digest."""
+        file = self.folder / name / ALIASES
+        return dict(json.loads(file.read_text())) if file.is_file() else {}
+
+    def promote(self, version: Version) -> None:
+        """`live` means this version, `previous` what it was."""
+        aliases = self.aliases(version.name)
+        if aliases.get(LIVE) not in (None, version.digest):
+            aliases[PREVIOUS] = aliases[LIVE]
+        aliases[LIVE] = version.digest
+        if aliases.get(CANDIDATE) == version.digest:
+            del aliases[CANDIDATE]
+        write(self.folder / version.name / ALIASES, aliases)
+
+    def propose(self, version: Version) -> None:
+        """`candidate` means this version."""
+        write(self.folder / version.name / ALIASES, {**self.aliases(version.name), CANDIDATE: version.digest})
+
+    def rollback(self, name: str) -> Version:
+        """`live` and `previous` change places. RegistryError where there is no previous one."""
+        aliases = self.aliases(name)
+        if PREVIOUS not in aliases:
+            raise RegistryError(f"`{name}` has no previous version to go back to")
+        aliases[LIVE], aliases[PREVIOUS] = aliases[PREVIOUS], aliases[LIVE]
+        write(self.folder / name / ALIASES, aliases)
+        return self.find(name, LIVE)
+
+    def delete(self, name: str, ref: str) -> Version:
+        """Remove a version. RegistryError while `live` or `previous` means it."""
+        version = self.find(name, ref)
+        held = [a for a, digest in self.aliases(name).items() if digest == version.digest]
+        if in_use := [alias for alias in held if alias != CANDIDATE]:
+            raise RegistryError(
+                f"`{name}` {version.short} is {' and '.join(in_use)}: promote another version first"
+            )
+        if held:
+            aliases = {a: d for a, d in self.aliases(name).items() if d != version.digest}
+            write(self.folder / name / ALIASES, aliases)
+        shutil.rmtree(version.folder)
+        return version
+
+    def of_user(self, user: str) -> list[Version]:
+        """Every version that saw a pair of this user, or that was trained on from one that did."""
+        versions = [v for name in self.names() for v in self.versions(name)]
+        touched = {v.digest for v in versions if any(pair["user"] == user for pair in v.pairs())}
+        grew = True
+        while grew:
+            heirs = {v.digest for v in versions if v.lineage().get("parent") in touched}
+            grew = not heirs <= touched
+            touched |= heirs
+        return [v for v in versions if v.digest in touched]
+
+    def traces(self, version: Version) -> Iterator[dict[str, Any]]:
+        """The traces that made a version."""
+        for pair in version.pairs():
+            yield from (pair[key] for key in ("chosen_trace", "rejected_trace") if pair[key])
+
+
+def origin(row: dict[str, Any]) -> dict[str, Any]:
+    """Where a pair comes from."""
+    return {k: row.get(k) for k in ("pair_id", "user", "session", "source", "chosen_trace", "rejected_trace")}
+
+
+def content_digest(folder: Path) -> str:
+    """Hash over configuration and tensors, the same that llm_server names a version by. RegistryError."""
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        weights = file_sha256(folder / WEIGHTS)
+    except (OSError, ValueError) as error:
+        raise RegistryError(f"{folder} is no PEFT adapter: {error}") from error
+    kept = {key: value for key, value in config.items() if key not in IDLE}
+    whole = hashlib.sha256(json.dumps(kept, sort_keys=True).encode() + weights.encode()).hexdigest()
+    return f"sha256:{whole}"
+
+
+def file_sha256(path: Path) -> str:
+    """Digest of a file of any size."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write(path: Path, content: dict[str, Any]) -> None:
+    """Replace a JSON file in one step."""
+    part = path.with_name(f".{path.name}.partial")
+    with part.open("w", encoding="utf-8") as file:
+        file.write(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)

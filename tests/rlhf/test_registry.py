@@ -1,0 +1,89 @@
+"""Versions are their content, aliases move, lineage is answered both ways, and what is live stays."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llm_server.adapters.source import read_source
+from rlhf.errors import RegistryError
+from rlhf.registry import CANDIDATE, LIVE, PREVIOUS, WEIGHTS, Registry, Version
+from tests.llm_server.adapters.making import make_adapter
+from tests.rlhf.preferring import rows
+
+
+def added(root: Path, seed: int, parent: Version | None = None, users: int = 2) -> Version:
+    lineage: dict[str, Any] = {"dataset_digest": f"data-{seed}", "parent": parent.digest if parent else None}
+    folder = make_adapter(root / f"peft-{seed}", seed)
+    return Registry(root).add("polite", folder, lineage, rows(4)[:users])
+
+
+def test_a_version_has_the_name_that_the_server_gives_it(tmp_path: Path) -> None:
+    version = added(tmp_path, 1)
+    assert version.digest == read_source(version.folder).digest
+    assert version.folder == tmp_path / "adapters" / "polite" / version.digest[7:19]
+
+
+def test_the_same_content_is_the_same_version(tmp_path: Path) -> None:
+    first, again, other = added(tmp_path, 1), added(tmp_path, 1), added(tmp_path, 2)
+    assert first == again
+    assert {v.digest for v in Registry(tmp_path).versions("polite")} == {first.digest, other.digest}
+
+
+def test_aliases_move_and_go_back(tmp_path: Path) -> None:
+    registry, first, second = Registry(tmp_path), added(tmp_path, 1), added(tmp_path, 2)
+    registry.promote(first)
+    registry.propose(second)
+    assert registry.find("polite", CANDIDATE) == second
+    registry.promote(second)
+    assert registry.aliases("polite") == {LIVE: second.digest, PREVIOUS: first.digest}
+    assert registry.rollback("polite") == first
+    assert registry.aliases("polite") == {LIVE: first.digest, PREVIOUS: second.digest}
+
+
+def test_without_a_previous_version_there_is_no_way_back(tmp_path: Path) -> None:
+    Registry(tmp_path).promote(added(tmp_path, 1))
+    with pytest.raises(RegistryError, match="no previous version"):
+        Registry(tmp_path).rollback("polite")
+
+
+def test_what_is_live_or_previous_is_not_deleted(tmp_path: Path) -> None:
+    registry, first, second, third = Registry(tmp_path), *(added(tmp_path, seed) for seed in (1, 2, 3))
+    registry.promote(first)
+    registry.promote(second)
+    registry.propose(third)
+    for version, alias in ((second, LIVE), (first, PREVIOUS)):
+        with pytest.raises(RegistryError, match=f"is {alias}"):
+            registry.delete("polite", version.short)
+        assert version.folder.is_dir()
+    registry.delete("polite", third.short)
+    assert not third.folder.exists()
+    assert CANDIDATE not in registry.aliases("polite")
+
+
+def test_damage_is_found(tmp_path: Path) -> None:
+    version = added(tmp_path, 1)
+    content = bytearray((version.folder / WEIGHTS).read_bytes())
+    content[-1] ^= 1
+    (version.folder / WEIGHTS).write_bytes(content)
+    with pytest.raises(RegistryError, match="is damaged"):
+        Registry(tmp_path).check(version)
+
+
+def test_lineage_is_answered_both_ways(tmp_path: Path) -> None:
+    registry = Registry(tmp_path)
+    first = added(tmp_path, 1, users=1)
+    heir = added(tmp_path, 2, parent=first, users=0)
+    stranger = added(tmp_path, 3, users=0)
+    assert {v.digest for v in registry.of_user("user-0")} == {first.digest, heir.digest}
+    assert stranger not in registry.of_user("user-0")
+    assert registry.of_user("nobody") == []
+    assert [trace["trace_id"] for trace in registry.traces(first)] == ["trace-0"]
+    assert first.lineage()["dataset_digest"] == "data-1"
+
+
+def test_a_folder_that_is_no_adapter_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(RegistryError, match="no PEFT adapter"):
+        Registry(tmp_path).add("polite", tmp_path / "empty", {}, [])
+    assert Registry(tmp_path).names() == []
