@@ -1,4 +1,4 @@
-"""What a training run is asked to do, as YAML: one recipe is one file, the resolved one is saved beside the result.
+"""What a training run is asked to do, as YAML; the resolved recipe is saved beside the result.
 
 `recipes/dpo.yaml` holds every value. A recipe of one's own names what differs from it; null inherits.
 """
@@ -30,6 +30,13 @@ class Lora(Part):
     rank: int = Field(ge=1, le=512)
     alpha: float = Field(gt=0)
     dropout: Share
+
+
+class Data(Part):
+    """How rows are split before anything else is done with them."""
+
+    held_out: float = Field(gt=0, lt=1)
+    """Share of the rows that training never sees."""
 
 
 class Train(Part):
@@ -89,6 +96,7 @@ class Recipe(Part):
     seed: int = Field(ge=0)
     device: Literal["cpu", "cuda"]
     threads: int | None = Field(ge=1)
+    data: Data
     lora: Lora
     train: Train
     evaluate: Evaluate
@@ -109,8 +117,8 @@ def load_recipe(path: Path | None = None, method: str = "dpo", **changes: Any) -
     """Read a recipe over the method's own; `changes` are written over both (`train={"epochs": 1}`).
 
     Raises:
-        RecipeError: a file that cannot be read, a key that does not exist (names the nearest one), a value that
-            makes no sense.
+        RecipeError: a file that cannot be read, a key that does not exist (names the nearest one), a
+            value that makes no sense.
     """
     content = _read(RECIPES / f"{method}.yaml")
     if path is not None:
