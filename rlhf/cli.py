@@ -1,6 +1,6 @@
 """The command line of the room. Each command imports what it needs when it runs, so that help is instant.
 
-A file of further verbs has a `typer.Typer` named `app`; one line below adds it.
+A file of further verbs has a `typer.Typer` named `app`; one line below adds its commands.
 Settings come from RLHF_* variables: RLHF_DATA (jobs), RLHF_MODELS, RLHF_RUN.
 """
 
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
+from rlhf import cli_gate
 from rlhf.errors import RlhfError
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ app = typer.Typer(
     "[bold]python -m rlhf worker[/] runs the jobs that the other verbs and the console ask for. "
     "Where it keeps its record and looks for models is set by RLHF_DATA, RLHF_MODELS and RLHF_RUN.",
 )
+
+app.add_typer(cli_gate.app)
 
 
 def main() -> None:
