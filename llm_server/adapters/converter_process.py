@@ -23,7 +23,10 @@ def main() -> None:
     """Import, then serve until the input ends. Whoever decodes meanwhile goes first: threads that compute
     together wait for the one that has lost its processor.
     """
-    os.nice(19)
+    if sys.platform == "linux":
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    else:
+        os.nice(19)
     folder = sys.argv[1]
     sys.path[:0] = [folder, f"{folder}/gguf-py"]
     sys.path = [entry for entry in sys.path if entry != str(Path(__file__).resolve().parent)]

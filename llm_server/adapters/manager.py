@@ -195,7 +195,6 @@ class AdapterManager:
                     version.resident,
                     Conflict(f"The adapter {version.name} was unloaded.", code="adapter_unloaded"),
                 )
-            self.store.wait_unused(version, 1e9)
         resident = self.store.forget(version)
         if resident is not None:
             self._free(resident)
@@ -264,6 +263,8 @@ class AdapterManager:
 
 
 def _yield() -> None:
-    """Loading takes what decoding leaves: on Linux each thread has a priority of its own."""
+    """Loading takes what decoding leaves. A low priority is not enough: threads that compute together wait
+    at every barrier for the one that waits for a processor. On Linux each thread has a policy of its own.
+    """
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))

@@ -31,6 +31,10 @@ class AdapterStore:
         self._over = False
         """Whether another store has taken over: nothing is written down here any more."""
         self._changed = threading.Condition(threading.RLock())
+        self._uses = threading.Condition()
+        """For counts of uses: whoever decodes must not wait for a file that is written under the other lock,
+        which is taken first where both are.
+        """
 
     # Looking up
 
@@ -86,7 +90,7 @@ class AdapterStore:
 
     def hold(self, versions: Sequence[Version], count: int = 1) -> list[Resident] | None:
         """Count uses of versions in one step; None where one of them has left the memory meanwhile."""
-        with self._changed:
+        with self._uses:
             residents = [version.resident for version in versions if version.resident is not None]
             if len(residents) < len(versions):
                 return None
@@ -98,15 +102,15 @@ class AdapterStore:
 
     def release(self, versions: Sequence[Version]) -> None:
         """One use less."""
-        with self._changed:
+        with self._uses:
             for version in versions:
                 version.inflight -= 1
-            self._changed.notify_all()
+            self._uses.notify_all()
 
     def wait_unused(self, version: Version, seconds: float) -> bool:
         """Until no sequence uses a version, at most so long; whether it came to that."""
-        with self._changed:
-            return self._changed.wait_for(lambda: version.inflight == 0, seconds)
+        with self._uses:
+            return self._uses.wait_for(lambda: version.inflight == 0, seconds)
 
     # Life
 
@@ -151,7 +155,7 @@ class AdapterStore:
 
     def evict(self, version: Version) -> Resident | None:
         """Take an unused version out of the memory; None where it is in use."""
-        with self._changed:
+        with self._changed, self._uses:
             if version.inflight or version.state is not State.READY:
                 return None
             resident, version.resident, version.state = version.resident, None, State.EVICTED
@@ -212,14 +216,16 @@ class AdapterStore:
         return versions
 
     def forget(self, version: Version) -> Resident | None:
-        """Drop a retired version; what it held in the memory is to be freed by the caller."""
+        """Drop a retired version once it is unused; what it held in the memory is the caller's to free."""
+        with self._uses:
+            self._uses.wait_for(lambda: version.inflight == 0)
+            resident, version.resident = version.resident, None
         with self._changed:
             adapter = self._adapters.get(version.name)
             if adapter is not None and adapter.versions.get(version.id) is version:
                 del adapter.versions[version.id]
                 if not adapter.versions:
                     del self._adapters[version.name]
-            resident, version.resident = version.resident, None
             # The file names no version that drains, only what is left of its adapter.
             self.save()
         self._tell("unloaded", version)

@@ -84,7 +84,7 @@ async def load(request: Request, body: LoadRequest, wait: bool = False) -> Respo
     path = await admitted(request, body.source if isinstance(body.source, str) else body.source.path)
     version, future = await asyncio.to_thread(manager.load, body.name, path, body.sha256, body.activate)
     if body.scale is not None or body.pin is not None:
-        manager.store.change(body.name, body.scale, body.pin)
+        await asyncio.to_thread(manager.store.change, body.name, body.scale, body.pin)
     if wait:
         await asyncio.wrap_future(future)
     answer = {"object": "adapter.version", "name": body.name, "base": model.id, **version.card()}
@@ -124,7 +124,8 @@ async def adapter(request: Request, name: str) -> dict[str, Any]:
 async def change(request: Request, name: str, body: ChangeRequest) -> dict[str, Any]:
     """Set the default scale, pin or unpin."""
     model, manager, name = having(request, name)
-    return manager.store.change(name, body.scale, body.pinned).card(model.id)
+    changed = await asyncio.to_thread(manager.store.change, name, body.scale, body.pinned)
+    return changed.card(model.id)
 
 
 @router.post("/v1/adapters/{name}:promote", dependencies=admin)
@@ -133,7 +134,7 @@ async def promote(request: Request, name: str, body: PromoteRequest) -> dict[str
     model, manager, name = having(request, name)
     version = manager.store.find(name, body.version)
     await asyncio.to_thread(manager.ensure, [version])
-    manager.store.promote(name, version.id, body.alias, body.if_match)
+    await asyncio.to_thread(manager.store.promote, name, version.id, body.alias, body.if_match)
     return manager.store.adapter(name).card(model.id)
 
 
@@ -141,7 +142,7 @@ async def promote(request: Request, name: str, body: PromoteRequest) -> dict[str
 async def rollback(request: Request, name: str) -> dict[str, Any]:
     """`stable` and `previous` change places."""
     model, manager, name = having(request, name)
-    manager.store.rollback(name)
+    await asyncio.to_thread(manager.store.rollback, name)
     return manager.store.adapter(name).card(model.id)
 
 
@@ -152,7 +153,7 @@ async def unload(
     """Unload a name, or `name@version`: 202, it drains. `force` ends what still runs after the deadline."""
     name, _, ref = name.partition("@")
     _, manager, name = having(request, name)
-    leaving = manager.unload(name, ref, drain_timeout_s, force)
+    leaving = await asyncio.to_thread(manager.unload, name, ref, drain_timeout_s, force)
     return JSONResponse({"object": "list", "data": [version.card() for version in leaving]}, 202)
 
 

@@ -49,7 +49,7 @@ async def load(request: Request, body: VllmLoad) -> Response:
 async def unload(request: Request, body: VllmUnload) -> Response:
     """Unload; running requests finish first."""
     _, manager, name = having(request, body.lora_name)
-    manager.unload(name)
+    await asyncio.to_thread(manager.unload, name)
     return PlainTextResponse(f"Success: LoRA adapter '{body.lora_name}' removed successfully.")
 
 
@@ -74,5 +74,5 @@ async def scales(request: Request, body: list[NumberedAdapter]) -> list[dict[str
         if one.id >= len(names):
             raise BadRequest(f"There is no adapter number {one.id}; there are {len(names)}.", param="id")
         permit_adapter(request, model, names[one.id])
-        manager.store.change(names[one.id], one.scale, None)
+        await asyncio.to_thread(manager.store.change, names[one.id], one.scale, None)
     return await numbered(request)

@@ -214,7 +214,7 @@ def test_gauges_are_told_apart_and_go_on(open_server: Open, models: Path) -> Non
     with open_server(two(models, slots=1), data=models) as server:
         assert gauges(server) == {"tiny": (0, 0, 0), "other": (0, 0, 0)}
         url = f"{server.http.base_url}/v1/chat/completions"
-        with httpx.stream("POST", url, json={**LONG, "model": "tiny", "n": 8}, timeout=60) as answer:
+        with httpx.stream("POST", url, json={**LONG, "model": "tiny", "n": 8}, timeout=60):
             wait_for(lambda: gauges(server)["tiny"][0] == 1)
             with stopped(model_of(server, "tiny")):
                 before = gauges(server)
