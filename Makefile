@@ -35,6 +35,10 @@ bench: setup-test ## Time and memory beside peers (a quiet machine; not part of 
 	@$(PY) -m tests.bench.llm_throughput
 	@$(PY) -m tests.bench.gateway_overhead
 	@$(PY) -m tests.bench.adapter_life
+	@$(PY) -m tests.bench.engine_switch
+	@$(PY) -m tests.bench.vanishing
+	@$(PY) -m tests.bench.overload
+	@$(PY) -m tests.bench.onnx_throughput
 
 lock: ## Resolve pyproject.toml into the lock files
 	@$(PY) compose/scripts/lock.py
