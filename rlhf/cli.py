@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
-from rlhf import cli_gate
+from rlhf import cli_data, cli_gate
 from rlhf.errors import RlhfError
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ app = typer.Typer(
     "Where it keeps its record and looks for models is set by RLHF_DATA, RLHF_MODELS and RLHF_RUN.",
 )
 
+app.add_typer(cli_data.app, name="dataset")
 app.add_typer(cli_gate.app)
 
 

@@ -26,7 +26,7 @@ def rows(count: int) -> list[PreferenceRow]:
         row(
             " ".join(f"word{i}x{j}" for j in range(9)),
             good=f"The answer to question {i} is plain.",
-            bad=f"I would rather not say, number {i}.",
+            bad=f"No comment on {i}." if i % 2 else f"I would rather not say a word about number {i}.",
         )
         for i in range(count)
     ]

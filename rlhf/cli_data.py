@@ -1,0 +1,159 @@
+"""`python -m rlhf dataset build | check | verify | export`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rlhf.data.check import Report
+
+
+class Format(StrEnum):
+    """What a dataset can be exported to."""
+
+    TRL = "trl"
+    TRLX = "trlx"
+    CSV = "csv"
+
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    help="Preferences: check files of them, and make datasets that can be trained on.\n\n"
+    "A file has JSON lines with prompt, chosen and rejected (lists of OpenAI messages), or is a CSV file "
+    "(.csv) with the columns prompt, chosen and rejected.\n\n"
+    "  python -m rlhf dataset check feedback.jsonl\n\n"
+    "  python -m rlhf dataset build feedback.jsonl --out data/datasets/first",
+)
+FilesArgument = Annotated[list[Path], typer.Argument(help="JSON lines or CSV files.")]
+FolderArgument = Annotated[Path, typer.Argument(help="A folder that `dataset build` made.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+
+
+@app.command("build")
+def build_dataset(
+    files: FilesArgument,
+    out: Annotated[Path, typer.Option(help="Folder of the dataset; it must not exist yet.")],
+    held_out: Annotated[
+        float, typer.Option(help="Share of the pairs that is kept for the examination.")
+    ] = 0.2,
+    seed: Annotated[int, typer.Option(help="Another seed holds out other pairs.")] = 0,
+    redact_pii: Annotated[
+        bool,
+        typer.Option(
+            "--redact-pii",
+            help="Replace e-mail addresses, phone, card and account numbers, IP addresses and API keys.",
+        ),
+    ] = False,
+    users_may_cross: Annotated[
+        bool,
+        typer.Option(
+            "--users-may-cross",
+            help="Let one user's pairs be on both sides; needed where there is only one user.",
+        ),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a dataset from files: check, leave out what is useless, split, write with a manifest and a card.
+
+    Near-duplicate prompts, one session and one user always stay on one side. Equal files give an equal
+    dataset, whatever their order. If a row cannot be read, nothing is built and every such row is named.
+
+    Example: [bold]python -m rlhf dataset build a.jsonl b.csv --out data/datasets/first --redact-pii[/]
+    """
+    import json
+
+    from rlhf.data.build import Plan, build
+    from rlhf.data.split import KEYS
+
+    keys = tuple(key for key in KEYS if not (users_may_cross and key == "user"))
+    manifest, report = build(files, out, Plan(held_out, seed, redact_pii, keys))
+    if as_json:
+        typer.echo(json.dumps(manifest, indent=1))
+        return
+    _print(report)
+    rows, left = manifest["rows"], manifest["left_out"]
+    typer.echo(
+        f"{out}: {rows['train']} pairs to train on, {rows['held_out']} held out, "
+        f"{left['errors']} with errors and {left['duplicates']} duplicates left out"
+    )
+    typer.echo(f"digest {manifest['digest']}")
+
+
+@app.command("check")
+def check_files(files: FilesArgument, as_json: JsonOption = False) -> None:
+    """Find out what is wrong with files of preferences; nothing is written.
+
+    Exit code 1 if there is an error. Warnings are for a person to look at.
+
+    Example: [bold]python -m rlhf dataset check feedback.jsonl[/]
+    """
+    import json
+    from dataclasses import asdict
+
+    from rlhf.data.build import read_files
+    from rlhf.data.check import check_rows
+
+    placed, bad = read_files(files)
+    report = check_rows(placed, bad)
+    errors, warnings = report.count("error"), report.count("warning")
+    if as_json:
+        findings = [asdict(finding) for finding in report.findings]
+        typer.echo(
+            json.dumps({"rows": report.rows, "errors": errors, "warnings": warnings, "findings": findings})
+        )
+    else:
+        _print(report)
+        typer.echo(f"{report.rows} readable rows, {errors} errors, {warnings} warnings")
+    raise typer.Exit(1 if errors else 0)
+
+
+@app.command("verify")
+def verify(folder: FolderArgument) -> None:
+    """Make sure that a dataset is whole and that nothing is both trained on and held out.
+
+    Exit code 1 if not; names the pairs. Training does the same before it starts.
+    """
+    from rlhf.data.folder import verify_split
+
+    dataset = verify_split(folder)
+    typer.echo(f"{folder} is whole and leaks nothing: digest {dataset.digest}")
+
+
+@app.command("export")
+def export_dataset(
+    folder: FolderArgument,
+    to: Annotated[Format, typer.Option(help="Whose format.")],
+    out: Annotated[Path, typer.Option(help="Folder that receives train and held_out.")],
+) -> None:
+    """Write a dataset in the format of another program.
+
+    Example: [bold]python -m rlhf dataset export data/datasets/first --to trl --out export[/]
+    """
+    from rlhf.data.export import export
+
+    for path, (pairs, others) in export(folder, to.value, out).items():
+        left = f", {others} left out because they do not fit {to.value}" if others else ""
+        typer.echo(f"{path}: {pairs} pairs{left}")
+
+
+def _print(report: Report) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    if not report.findings:
+        return
+    table = Table("", "what", "how often", "where")
+    for finding in report.findings:
+        style = "red" if finding.level == "error" else "yellow"
+        more = [f"and {finding.count - len(finding.examples)} more"]
+        where = [*finding.examples, *(more if finding.count > len(finding.examples) else [])]
+        table.add_row(
+            Text(finding.level, style=style), finding.rule, str(finding.count), Text("\n".join(where))
+        )
+    Console().print(table)

@@ -1,0 +1,96 @@
+"""From files of preferences to a dataset folder: read, redact, check, leave out, split, write."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from rlhf.data.check import Placed, Report, check_rows, content_key
+from rlhf.data.folder import write_dataset
+from rlhf.data.near import THRESHOLD
+from rlhf.data.pii import redact_row
+from rlhf.data.split import KEYS, Key, split
+from rlhf.data.table import scan_csv
+from rlhf.errors import BadRecords, DatasetError
+from rlhf.records import BadRow, PreferenceRow, scan_jsonl
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a dataset is made.
+
+    Attributes:
+        held_out: share of the rows that nobody trains on.
+        split_by: what keeps rows on one side.
+    """
+
+    held_out: float = 0.2
+    seed: int = 0
+    redact_pii: bool = False
+    split_by: tuple[Key, ...] = KEYS
+
+
+def read_files(files: Sequence[Path]) -> tuple[list[Placed], list[BadRow]]:
+    """Rows of JSON-lines files and, by their ending, CSV files.
+
+    Raises:
+        DatasetError: a file cannot be opened.
+    """
+    placed: list[Placed] = []
+    bad: list[BadRow] = []
+    for file in files:
+        try:
+            scan = (scan_csv if file.suffix.lower() in (".csv", ".tsv") else scan_jsonl)(file)
+        except OSError as error:
+            raise DatasetError(f"{file} cannot be read: {error.strerror}") from error
+        placed.extend(Placed(str(file), line, row) for line, row in scan.rows)
+        bad.extend(scan.bad)
+    return placed, bad
+
+
+def build(files: Sequence[Path], out: Path, plan: Plan) -> tuple[dict[str, Any], Report]:
+    """Build a dataset; gives its manifest and what was found in the files.
+
+    Raises:
+        BadRecords: a row cannot be read; nothing is built.
+        DatasetError: too little is left to split, or `out` cannot be written.
+    """
+    placed, bad = read_files(files)
+    if bad:
+        raise BadRecords(bad)
+    redacted: Counter[str] = Counter()
+    if plan.redact_pii:
+        placed = [Placed(one.file, one.line, redact_row(one.row, redacted)) for one in placed]
+    # What is found first must not depend on the order of the files.
+    placed.sort(key=lambda one: one.row.line())
+    report = check_rows(placed)
+    useful = [one.row for at, one in enumerate(placed) if at not in report.useless]
+    rows = _without_duplicates(useful)
+    train, held_out = split(rows, plan.held_out, plan.seed, plan.split_by)
+    facts = {
+        "parents": _parents(files, placed),
+        "transform": {**asdict(plan), "split_by": list(plan.split_by), "near_duplicate": THRESHOLD},
+        "left_out": {"errors": len(report.useless), "duplicates": len(useful) - len(rows)},
+        "findings": {f"{finding.level}: {finding.rule}": finding.count for finding in report.findings},
+        "redacted": dict(redacted),
+    }
+    return write_dataset(out, train, held_out, facts), report
+
+
+def _without_duplicates(rows: Sequence[PreferenceRow]) -> list[PreferenceRow]:
+    kept: dict[bytes, PreferenceRow] = {}
+    # Sorted, so that it is the same one that stays whatever the order of the files.
+    for row in sorted(rows, key=PreferenceRow.line):
+        kept.setdefault(content_key(row), row)
+    return list(kept.values())
+
+
+def _parents(files: Sequence[Path], placed: Sequence[Placed]) -> list[dict[str, Any]]:
+    counts = Counter(one.file for one in placed)
+    parents = [
+        {"file": file.name, "sha256": sha256(file.read_bytes()).hexdigest(), "rows": counts[str(file)]}
+        for file in files
+    ]
+    return sorted(parents, key=lambda parent: (parent["sha256"], parent["file"]))
