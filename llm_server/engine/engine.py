@@ -18,9 +18,10 @@ from llm_server.engine.backend import Backend, Chunk
 from llm_server.engine.blend import Resident
 from llm_server.engine.grammar import Directive
 from llm_server.engine.pace import Pace
-from llm_server.engine.prefix_cache import Placement, PrefixCache, Saved
+from llm_server.engine.prefix_cache import Placement, PrefixCache
 from llm_server.engine.scheduler import Plan, Scheduler, Work
 from llm_server.engine.sequence import Delta, Event, Failed, Finished, Sequence, TokenScore
+from llm_server.engine.slots import Slots
 from llm_server.engine.speculation import StepCost
 from llm_server.errors import CacheExhausted, EngineFailure, LlmServerError, QueueFull, ShuttingDown
 
@@ -71,6 +72,7 @@ class Engine:
         self._observer = observer or Observer()
         budget = min(limits.step_tokens, backend.batch)
         cache = PrefixCache(backend.slots, limits.prefix_bytes)
+        self._slots = Slots(backend, cache)
         self._cost, self._pace = StepCost(), Pace()
         self.scheduler = Scheduler(
             cache,
@@ -194,35 +196,13 @@ class Engine:
         """Make slots hold what the plan says and open the samplers."""
         for sequence, placement in plan.placed:
             if placement.displaced is not None:
-                self._save(placement.slot, placement.displaced)
+                self._slots.save(placement.slot, placement.displaced)
             self._guarded(sequence, partial(self._settle, sequence, placement))
 
     def _settle(self, sequence: Sequence, placement: Placement) -> None:
-        slot, source = placement.slot, placement.source
-        if source != slot:
-            self.backend.trim(slot, 0)
-        if isinstance(source, Saved):
-            self._restore(sequence, slot, source)
-        elif source is not None and source != slot:
-            self.backend.share(source, slot, sequence.computed)
-        self.backend.trim(slot, sequence.computed)
+        self._slots.fill(sequence, placement)
         if sequence.sampler is None:
             self._open(sequence)
-
-    def _save(self, slot: int, saved: Saved) -> None:
-        """A prefix that cannot be saved is computed again one day; nobody fails for it."""
-        try:
-            self.scheduler.cache.save(saved, self.backend.save(slot))
-        except Exception:
-            log.warning("a prefix could not be saved", exc_info=True)
-            self.scheduler.cache.forget(saved)
-
-    def _restore(self, sequence: Sequence, slot: int, saved: Saved) -> None:
-        """Where that is not possible, the sequence is computed from its beginning."""
-        if saved.blob is not None and self.backend.restore(slot, saved.blob):
-            return
-        self.scheduler.cache.forget(saved)
-        sequence.computed = sequence.reused = 0
 
     def _open(self, sequence: Sequence) -> None:
         sequence.sampler = self.backend.sampler(sequence.params)
@@ -282,7 +262,7 @@ class Engine:
             return
         log.warning("batch failed, computing its sequences one by one", extra={"sequences": len(work)})
         for item in work:
-            self._empty([], item.sequence)
+            self._slots.clean(item.sequence)
             self._compute([item])
 
     def _make_room(self, work: list[Work]) -> None:
@@ -296,7 +276,7 @@ class Engine:
             return
         slot, saved = freed
         if saved is not None:
-            self._save(slot, saved)
+            self._slots.save(slot, saved)
         self.backend.trim(slot, 0)
 
     def _next_token(self, sequence: Sequence, row: int) -> None:
@@ -376,7 +356,7 @@ class Engine:
 
     def _close(self, sequence: Sequence, reason: str, event: Event) -> None:
         sequence.done = True
-        self._empty(self.scheduler.finish(sequence, keep=reason != "error"))
+        self._slots.empty(self.scheduler.finish(sequence, keep=reason != "error"))
         if sequence.sampler is not None:
             sequence.sampler.close()
             sequence.sampler = None
@@ -386,13 +366,6 @@ class Engine:
         self._observer.step(self.scheduler)
         sequence.release()
         sequence.sink(event)
-
-    def _empty(self, slots: list[int], sequence: Sequence | None = None) -> None:
-        """Empty free slots; of a running sequence, drop what a failed batch may have left behind."""
-        for slot in slots:
-            self.backend.trim(slot, 0)
-        if sequence is not None and sequence.slot is not None:
-            self.backend.trim(sequence.slot, sequence.computed)
 
     def _guarded(self, sequence: Sequence, action: Callable[[], None]) -> None:
         """One sequence's error ends that sequence only."""
