@@ -1,4 +1,4 @@
-"""`python -m gateway serve` and `python -m gateway migrate`."""
+"""`python -m gateway serve`, `python -m gateway migrate` and `python -m gateway traces`."""
 
 from __future__ import annotations
 
@@ -8,13 +8,10 @@ from types import FrameType
 
 import uvicorn
 
-from gateway.app import create_app
-from gateway.db.database import Database
-from gateway.db.migrate import migrate
 from gateway.logs import configure
 from gateway.settings import Settings
 
-VERBS = ("serve", "migrate")
+VERBS = ("serve", "migrate", "traces")
 FAREWELL_SECONDS = 2
 """For the last event of answers that were interrupted, and for their record."""
 
@@ -30,6 +27,8 @@ class Server(uvicorn.Server):
 
 
 def serve(settings: Settings) -> None:
+    from gateway.app import create_app
+
     config = uvicorn.Config(
         create_app(settings),
         host=settings.host,
@@ -42,6 +41,9 @@ def serve(settings: Settings) -> None:
 
 
 async def _migrate(settings: Settings) -> None:
+    from gateway.db.database import Database
+    from gateway.db.migrate import migrate
+
     settings.folder.mkdir(parents=True, exist_ok=True)
     database = Database(settings.database)
     try:
@@ -50,12 +52,23 @@ async def _migrate(settings: Settings) -> None:
         await database.close()
 
 
+def _traces() -> int:
+    # The store neither imports what the gateway thinks with nor gets its secrets.
+    from gateway.traces.app import serve as serve_traces
+    from gateway.traces.settings import Settings as TraceSettings
+
+    serve_traces(TraceSettings())
+    return 0
+
+
 def main(arguments: list[str]) -> int:
     if len(arguments) != 1 or arguments[0] not in VERBS:
         sys.stderr.write(f"usage: python -m gateway {{{'|'.join(VERBS)}}}\n")
         return 2
     configure()
     try:
+        if arguments[0] == "traces":
+            return _traces()
         settings = Settings.from_environment()
     except ValueError as error:  # pydantic's own errors are ValueErrors too
         sys.stderr.write(f"{error}\n")

@@ -14,7 +14,7 @@ from rich.text import Text
 from gateway.probes import BEAT_LIMIT
 
 Facts = dict[str, Any]
-SERVICES = ("llm_server", "tools", "gateway", "worker")
+SERVICES = ("llm_server", "tools", "traces", "gateway", "worker")
 
 
 def collect_status(data: Path) -> Facts:

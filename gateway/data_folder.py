@@ -2,6 +2,7 @@
 
     DATA/VERSION         {"format": 1}
     DATA/admin-key       the first admin key, mode 0600; scripts and the `loopyard` command read it
+    DATA/langfuse-keys.json  key pairs of the trace store, mode 0600, made by it
     DATA/secrets/        keys that the services share with each other, one file each, mode 0600
     DATA/run/            what runs now: addresses, process ids, logs
     DATA/<room>/         one folder per writing process
@@ -24,6 +25,7 @@ from gateway.cli_errors import CommandError
 FORMAT = 1
 ROOMS = ("gateway", "gateway/uploads", "tools", "jobs", "traces", "models", "adapters", "objects")
 FOLDERS = ("config", "secrets", *ROOMS, "run", "run/logs")
+KEY_FILES = ("admin-key", "langfuse-keys.json")
 # Models are made again from the checkpoint and run/ describes processes: neither belongs in a backup.
 NOT_BACKED_UP = {"models", "run", "backups"}
 
@@ -114,7 +116,7 @@ def read_format(path: Path) -> int | None:
     if not version.exists():
         # A container's volume brings lost+found, an earlier failed start brings our own folders.
         names = {p.name for p in path.iterdir()} if path.exists() else set()
-        strangers = {n for n in names - {*FOLDERS, "admin-key", "lost+found"} if not n.startswith(".")}
+        strangers = {n for n in names - {*FOLDERS, *KEY_FILES, "lost+found"} if not n.startswith(".")}
         if strangers:
             raise CommandError(
                 f"{path} is not a data folder of Loopyard: it has no VERSION file but holds {min(strangers)}",

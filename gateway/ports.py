@@ -26,6 +26,13 @@ def require_free(host: str, port: int, flag: str) -> None:
             raise CommandError(_explain(error, host, port), f"choose another one with {flag}") from error
 
 
+def free_port(host: str = "127.0.0.1") -> int:
+    """A port that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
 def owner(port: int) -> psutil.Process | None:
     """The process that listens on a port, None where the system does not say."""
     with contextlib.suppress(psutil.Error):

@@ -1,28 +1,29 @@
-"""The four services of one installation: commands, addresses, and which secret goes to whom."""
+"""The five services of one installation: commands, addresses, and which secret goes to whom."""
 
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gateway.data_folder import DataFolder
 from gateway.keeper import Service
-from gateway.ports import require_free
+from gateway.ports import free_port, require_free
 from gateway.probes import HeartbeatProbe, HttpProbe, Probe
 
 LOOPBACK = "127.0.0.1"
 ROOT = Path(__file__).resolve().parents[1]
-PREFIXES = ("LLM_", "TOOLS_", "GATEWAY_", "RLHF_", "ANNOTATION_")
+PREFIXES = ("LLM_", "TOOLS_", "TRACES_", "GATEWAY_", "RLHF_", "ANNOTATION_")
 
 
 @dataclass(frozen=True)
 class Ports:
-    """Where the services listen."""
+    """Where the services listen. Only the gateway asks the trace store: with 0 it gets a free port."""
 
     gateway: int = 8080
     llm: int = 8000
     tools: int = 9000
+    traces: int = 0
 
 
 def build_services(
@@ -34,18 +35,22 @@ def build_services(
     have to agree between services. Each service receives only the settings of its own prefix: what is
     under GATEWAY_ (accounts, keys that decrypt) never reaches the process that parses documents.
     """
+    ports = replace(ports, traces=ports.traces or free_port())
     settings = _settings(data, ports, environment)
     if model:
         settings["llm_server"]["LLM_MODEL"] = model
 
     def service(name: str, room: str, verb: str, probe: Probe, url: str = "") -> Service:
-        env = service_environment(room, settings[room], environment)
+        own = name if name == "traces" else room  # a process of the gateway's room without its secrets
+        env = service_environment(own, settings[own], environment)
         return Service(name, _python(room, verb), env, probe, url)
 
     llm, tools, gateway = _url(ports.llm), _url(ports.tools), _url(ports.gateway)
+    traces = _url(ports.traces)
     return [
         service("llm_server", "llm_server", "serve", HttpProbe(f"{llm}/health"), llm),
         service("tools", "tools", "serve", HttpProbe(f"{tools}/health"), tools),
+        service("traces", "gateway", "traces", HttpProbe(f"{traces}/health"), traces),
         service("gateway", "gateway", "serve", HttpProbe(f"{gateway}/health/live"), gateway),
         service("worker", "rlhf", "worker", HeartbeatProbe(data.run / "worker.json")),
     ]
@@ -110,6 +115,11 @@ def _settings(data: DataFolder, ports: Ports, environment: Mapping[str, str]) ->
             "TOOLS_LLM_URL": f"{_url(ports.llm)}/v1",
             "TOOLS_LLM_API_KEY": llm_key,
         },
+        "traces": {
+            "TRACES_HOST": LOOPBACK,
+            "TRACES_PORT": str(ports.traces),
+            "TRACES_DATA": str(data.path),
+        },
         "gateway": {
             "GATEWAY_HOST": chosen("GATEWAY_HOST", LOOPBACK),
             "GATEWAY_PORT": str(ports.gateway),
@@ -120,6 +130,7 @@ def _settings(data: DataFolder, ports: Ports, environment: Mapping[str, str]) ->
             "GATEWAY_LLM_URL": chosen("GATEWAY_LLM_URL", f"{_url(ports.llm)}/v1"),
             "GATEWAY_LLM_API_KEY": chosen("GATEWAY_LLM_API_KEY", llm_key),
             "GATEWAY_TOOLS_URL": _url(ports.tools),
+            "GATEWAY_TRACES_URL": _url(ports.traces),
         },
         "rlhf": {
             "RLHF_DATA": str(data.path / "jobs"),

@@ -7,13 +7,18 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from cryptography.fernet import Fernet, MultiFernet
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 UNSAFE_CONTEXT_KEY = "00" * 32
 UNSAFE_ADMIN_KEY = "ly_dev_000000000000000000000000"
 UNSAFE_SECRET_KEY = "A" * 43 + "="
 """Defaults for a first try on one's own machine; refused on any other address."""
+
+
+def _either(field: str) -> AliasChoices:
+    """The field's own name, with our prefix, or as Langfuse's SDKs read it."""
+    return AliasChoices(field, f"GATEWAY_{field.upper()}", field.upper())
 
 
 class Settings(BaseSettings):
@@ -43,6 +48,16 @@ class Settings(BaseSettings):
     """Key for that API."""
     tools_url: str = "http://127.0.0.1:9000"
     """The tools service; MCP is at /mcp under it."""
+    traces_url: str = ""
+    """The trace store, which answers /api/public behind the gateway; none when empty."""
+    langfuse_host: str = Field(default="", validation_alias=_either("langfuse_host"))
+    """A Langfuse server that chats are traced to; the embedded trace store when empty. Also LANGFUSE_HOST."""
+    langfuse_public_key: str = Field(default="", validation_alias=_either("langfuse_public_key"))
+    """Its public key. Also LANGFUSE_PUBLIC_KEY."""
+    langfuse_secret_key: SecretStr = Field(
+        default=SecretStr(""), validation_alias=_either("langfuse_secret_key")
+    )
+    """Its secret key. Also LANGFUSE_SECRET_KEY."""
     default_model: str = ""
     """Model of agents that name none; the first chat model of the model server when empty."""
     default_project: str = "demo"
@@ -67,7 +82,7 @@ class Settings(BaseSettings):
             raise ValueError("GATEWAY_ADMIN_KEY must be ly_<id>_<secret>, 24 characters or more")
         return value
 
-    @field_validator("llm_url", "tools_url")
+    @field_validator("llm_url", "tools_url", "traces_url", "langfuse_host")
     @classmethod
     def _no_slash(cls, value: str) -> str:
         return value.rstrip("/")
@@ -82,6 +97,10 @@ class Settings(BaseSettings):
         left = [name for name, default in defaults.items() if default]
         if left and not is_loopback(self.host):
             raise ValueError(f"{', '.join(left)} must be set before listening on {self.host}")
+        if self.langfuse_host and not (
+            self.langfuse_public_key and self.langfuse_secret_key.get_secret_value()
+        ):
+            raise ValueError("LANGFUSE_HOST needs LANGFUSE_PUBLIC_KEY and LANGFUSE_SECRET_KEY")
         self.cipher()  # a broken key must stop the start, not the first database that is added
         return self
 

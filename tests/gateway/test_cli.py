@@ -85,7 +85,7 @@ def test_status_of_nothing(tmp_path: Path) -> None:
     found = json.loads(done.stdout)
     assert done.returncode == 1
     assert found["running"] is False
-    assert [service["state"] for service in found["services"]] == ["stopped"] * 4
+    assert [service["state"] for service in found["services"]] == ["stopped"] * 5
 
 
 def test_a_second_up_is_refused_and_names_the_first(tmp_path: Path) -> None:
@@ -135,7 +135,9 @@ def test_a_service_gets_its_own_settings_only(tmp_path: Path) -> None:
     assert services["tools"]["TOOLS_PORT"] == "9001"
     assert services["tools"]["TOOLS_CONTEXT_KEY"] == services["gateway"]["GATEWAY_CONTEXT_KEY"]
     assert services["tools"]["TOOLS_LLM_API_KEY"] == services["llm_server"]["LLM_API_KEY"]
-    for name, prefix in (("tools", "GATEWAY_"), ("llm_server", "TOOLS_"), ("worker", "LLM_")):
+    assert services["traces"]["TRACES_PORT"] in services["gateway"]["GATEWAY_TRACES_URL"]
+    strangers = {"tools": "GATEWAY_", "llm_server": "TOOLS_", "worker": "LLM_", "traces": "GATEWAY_"}
+    for name, prefix in strangers.items():
         assert not [key for key in services[name] if key.startswith(prefix)]
         assert services[name]["PATH"] == "/bin"
 
@@ -145,7 +147,7 @@ def test_a_folder_of_the_same_name_is_not_taken_for_a_service(tmp_path: Path) ->
     (tmp_path / "rlhf" / "__main__.py").write_text("print('not ours')")
     (tmp_path / "rlhf" / "__init__.py").touch()
     services = build_services(open_data_folder(tmp_path / "data"), Ports(), {**os.environ, "PYTHONPATH": ""})
-    command, env = services[3].command[:-1], services[3].env
+    command, env = services[-1].command[:-1], services[-1].env
     done = subprocess.run([*command, "--help"], env=env, cwd=tmp_path, capture_output=True, text=True)
     assert "python -m rlhf" in done.stdout
 

@@ -20,7 +20,7 @@ import pytest
 from gateway.lifeline import marked
 
 ROOT = Path(__file__).parents[2]
-SERVICES = ("llm_server", "tools", "gateway", "worker")
+SERVICES = ("llm_server", "tools", "traces", "gateway", "worker")
 
 
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
@@ -28,7 +28,7 @@ def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.xdist_group("stack"))
-            # Starting four services on a busy machine takes its time.
+            # Starting five services on a busy machine takes its time.
             item.add_marker(pytest.mark.timeout(300))
 
 

@@ -1,0 +1,62 @@
+"""The trace store as a process of its own: `python -m gateway traces`."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import uvicorn
+from starlette.applications import Starlette
+
+from gateway.lock import only_one
+from gateway.traces import endpoints, errors
+from gateway.traces.database import TraceDatabase
+from gateway.traces.keys import KeyRing, open_key_file
+from gateway.traces.session import Store
+from gateway.traces.settings import Settings
+
+
+def create_app(settings: Settings) -> Starlette:
+    """Opens the file when its lifespan begins; CommandError where another process has it."""
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        settings.folder.mkdir(parents=True, exist_ok=True)
+        with only_one(settings.folder / "traces.lock", f"The trace store {settings.folder}"):
+            pairs = open_key_file(settings.key_file, settings.project)
+            database = TraceDatabase(settings.folder / "traces.sqlite")
+            try:
+                numbers = {pair.project_id: await _number(database, pair.project_id) for pair in pairs}
+                limit = settings.body_megabytes << 20
+                app.state.store = Store(database, KeyRing(pairs), numbers, limit)
+                yield
+            finally:
+                database.close()
+
+    app = Starlette(routes=[*endpoints.ROUTES, *endpoints.LAST], lifespan=lifespan)
+    for kind in endpoints.ERRORS:
+        app.add_exception_handler(kind, errors.handle)
+    return app
+
+
+async def _number(database: TraceDatabase, project_id: str) -> int:
+    def work(connection: sqlite3.Connection) -> int:
+        connection.execute("INSERT OR IGNORE INTO projects (key) VALUES (?)", (project_id,))
+        (found,) = connection.execute("SELECT id FROM projects WHERE key = ?", (project_id,)).fetchone()
+        return int(found)
+
+    return await database.write(work)
+
+
+def serve(settings: Settings) -> None:
+    """Until a signal to stop; what was taken is written before the end."""
+    config = uvicorn.Config(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        access_log=False,
+        log_config=None,
+        timeout_graceful_shutdown=3,
+    )
+    uvicorn.Server(config).run()
