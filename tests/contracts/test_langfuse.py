@@ -1,0 +1,300 @@
+"""The unmodified Langfuse SDK against the embedded trace store, over real HTTP: spans, scores, LangGraph.
+
+Runs with SDK 5 here, and with 3 and 4 by `python -m tests.contracts.langfuse_matrix`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+import langfuse
+import pytest
+
+from tests.contracts.langfuse_sdk import MAJOR, name, observations, only_5, quiet, span
+from tests.contracts.langfuse_server import TraceServer
+
+pytestmark = quiet
+KINDS = ["agent", "tool", "chain", "retriever", "embedding", "evaluator", "guardrail"]
+
+
+def test_auth_check(client: Any) -> None:
+    assert client.auth_check() is True
+
+
+def test_a_wrong_key_is_refused(server: TraceServer) -> None:
+    other = langfuse.Langfuse(
+        public_key="pk-lf-wrong", secret_key="sk-lf-wrong", host=server.host, tracing_enabled=False
+    )
+    with pytest.raises(Exception, match=r"401|[Uu]nauthor|secret key|credentials"):
+        other.api.projects.get()
+
+
+def test_the_project(client: Any) -> None:
+    (project,) = client.api.projects.get().data
+    assert project.name == "default"
+
+
+def test_health(client: Any) -> None:
+    assert client.api.health.health().status == "OK"
+
+
+def test_nested_spans(client: Any) -> None:
+    with span(client, name="outer", input={"q": 1}) as outer:
+        with span(client, name="inner") as inner:
+            inner.update(output="done")
+        outer.update(output={"a": 2})
+    first, second = observations(client, outer.trace_id)
+    assert (first.name, second.name) == ("outer", "inner")
+    assert second.parent_observation_id == first.id == outer.id
+    assert first.end_time >= second.end_time
+
+
+def test_a_generation_with_usage(client: Any) -> None:
+    messages = [{"role": "user", "content": "Hi"}]
+    with span(client, "generation", name="llm", model="base:a@sha256:1a2b3c4d5e6f", input=messages) as made:
+        made.update(
+            output={"role": "assistant", "content": "Hello"},
+            usage_details={"input": 3, "output": 2, "total": 5},
+            model_parameters={"temperature": 0.5},
+        )
+    (found,) = observations(client, made.trace_id)
+    assert found.type == "GENERATION"
+    assert found.model == "base:a@sha256:1a2b3c4d5e6f"
+    assert found.usage_details == {"input": 3, "output": 2, "total": 5}
+    assert "Hello" in str(found.output)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_of_observation(client: Any, kind: str) -> None:
+    with span(client, kind, name=kind) as made:
+        pass
+    assert observations(client, made.trace_id)[0].type == kind.upper()
+
+
+def test_metadata_keeps_its_types(client: Any) -> None:
+    given = {"text": "v7", "number": 3, "list": [1, "a"], "text_of_a_number": "3"}
+    with span(client, name="m", metadata=given) as made:
+        pass
+    (found,) = observations(client, made.trace_id)
+    kept = {key: found.metadata[key] for key in given}
+    if MAJOR < 5:  # they send texts as they are, which cannot be told from numbers
+        given["text_of_a_number"] = kept["text_of_a_number"]
+    assert kept == given
+
+
+def test_an_error_shows(client: Any) -> None:
+    with span(client, name="e") as made:
+        made.update(level="ERROR", status_message="broke")
+    (found,) = observations(client, made.trace_id)
+    assert (str(getattr(found.level, "value", found.level)), found.status_message) == ("ERROR", "broke")
+
+
+def test_a_trace_id_of_ones_own(client: Any) -> None:
+    trace_id = client.create_trace_id(seed=name("seed"))
+    with span(client, name="seeded", trace_context={"trace_id": trace_id}):
+        pass
+    assert observations(client, trace_id)[0].trace_id == trace_id
+
+
+def test_an_event(client: Any) -> None:
+    with span(client, name="o") as outer:
+        client.create_event(name="happened", input="x")
+    assert [o.type for o in observations(client, outer.trace_id)] == ["SPAN", "EVENT"]
+
+
+def test_observe(client: Any, server: TraceServer) -> None:
+    seen = []
+
+    @langfuse.observe(name="decorated")
+    def work(number: int) -> int:
+        seen.append(client.get_current_trace_id())
+        return number + 1
+
+    # Two clients live in this process, so the call has to say whose it is.
+    assert work(1, langfuse_public_key=server.public_key) == 2
+    (found,) = observations(client, seen[0])
+    assert (found.name, str(found.output)) == ("decorated", "2")
+
+
+@only_5
+def test_session_user_and_tags(client: Any) -> None:
+    session, user = name("session"), name("user")
+    with (
+        langfuse.propagate_attributes(session_id=session, user_id=user, tags=["b", "a"], trace_name="t"),
+        span(client, name="s") as made,
+    ):
+        pass
+    (found,) = observations(client, made.trace_id)
+    assert (found.session_id, found.user_id, found.tags, found.trace_name) == (session, user, ["a", "b"], "t")
+    by_user = client.api.observations.get_many(user_id=user).data
+    by_session = client.api.observations.get_many(session_id=session).data
+    assert [o.id for o in by_user] == [o.id for o in by_session] == [found.id]
+
+
+@only_5
+def test_pages_by_cursor(client: Any) -> None:
+    user = name("user")
+    with langfuse.propagate_attributes(user_id=user):
+        for n in range(5):
+            with span(client, name=f"n{n}"):
+                pass
+    client.flush()
+    seen, cursor = [], None
+    while True:
+        page = client.api.observations.get_many(user_id=user, limit=2, cursor=cursor)
+        seen += [o.name for o in page.data]
+        cursor = page.meta.cursor
+        if not cursor:
+            break
+    assert seen == ["n4", "n3", "n2", "n1", "n0"]
+
+
+@only_5
+def test_filters(client: Any) -> None:
+    session = name("session")
+    with (
+        langfuse.propagate_attributes(session_id=session),
+        span(client, name="root"),
+        span(client, "generation", name="llm", model="m"),
+    ):
+        pass
+    client.flush()
+    get = client.api.observations.get_many
+    assert [o.name for o in get(session_id=session, type="GENERATION").data] == ["llm"]
+    assert [o.name for o in get(session_id=session, is_root_observation=True).data] == ["root"]
+    by_filter = (
+        f'[{{"type":"string","column":"sessionId","operator":"=","value":"{session}"}},'
+        '{"type":"stringOptions","column":"name","operator":"any of","value":["llm","x"]}]'
+    )
+    assert [o.name for o in get(filter=by_filter).data] == ["llm"]
+    with pytest.raises(Exception, match="nothing"):
+        get(filter='[{"type":"string","column":"nothing","operator":"=","value":"x"}]')
+
+
+SCORES = [
+    ("NUMERIC", 0.75, 0.75),
+    ("BOOLEAN", 1, True),
+    ("BOOLEAN", 0, False),
+    ("CATEGORICAL", "good", "good"),
+]
+
+
+@pytest.mark.parametrize(("kind", "value", "shown"), SCORES)
+def test_scores_of_each_type(client: Any, kind: str, value: Any, shown: Any) -> None:
+    with span(client, name="scored") as made:
+        pass
+    score = name("score")
+    client.create_score(
+        name=score, value=value, data_type=kind, trace_id=made.trace_id, observation_id=made.id, comment="why"
+    )
+    client.flush()
+    (found,) = scores(client, score)
+    assert found.data_type == kind
+    if MAJOR >= 5:
+        assert found.value == shown
+        assert type(found.value) is type(shown)
+        assert (found.subject.kind, found.subject.id, found.comment) == ("observation", made.id, "why")
+    else:
+        assert found.comment == "why"
+        expected = {"True": "True", "False": "False"}.get(str(shown)) if kind == "BOOLEAN" else shown
+        assert getattr(found, "string_value", None) in (None, expected)
+
+
+def scores(client: Any, score_name: str) -> list[Any]:
+    if MAJOR >= 5:
+        found: list[Any] = client.api.scores.get_many(name=score_name, fields="details,subject").data
+        return found
+    api = getattr(client.api, "score_v2", None) or client.api.scores
+    listed = getattr(api, "get", None) or api.get_many
+    return list(listed(name=score_name).data)
+
+
+@only_5
+@pytest.mark.parametrize("kind", ["TEXT", "CORRECTION"])
+def test_scores_that_are_texts(client: Any, kind: str) -> None:
+    with span(client, name="scored") as made:
+        pass
+    score = name("score")
+    entry = {"name": score, "value": "a better answer", "traceId": made.trace_id, "dataType": kind}
+    client.api.scores.create(request=[langfuse.api.scores.ScoreBody(**entry)])
+    (found,) = scores(client, score)
+    assert (found.data_type, found.value, found.subject.kind) == (kind, "a better answer", "trace")
+
+
+def test_a_score_is_replaced_by_its_id(client: Any) -> None:
+    score, session = name("score"), name("session")
+    for value in (1.0, 2.0):
+        client.create_score(score_id=score, name=score, value=value, session_id=session)
+        client.flush()
+    (found,) = scores(client, score)
+    assert (found.id, found.value) == (score, 2.0)
+
+
+def test_score_of_the_current_trace(client: Any) -> None:
+    score = name("score")
+    with span(client, name="s"):
+        client.score_current_trace(name=score, value=1.0)
+        client.score_current_span(name=score, value=2.0)
+    client.flush()
+    assert sorted(found.value for found in scores(client, score)) == [1.0, 2.0]
+
+
+class GraphState(TypedDict):
+    question: str
+    answer: str
+
+
+def test_a_langgraph_with_the_callback_handler(client: Any, server: TraceServer) -> None:
+    from langchain_core.language_models.fake_chat_models import FakeListChatModel
+    from langfuse.langchain import CallbackHandler
+    from langgraph.graph import END, START, StateGraph
+
+    model = FakeListChatModel(responses=["42"])
+
+    def think(state: GraphState) -> dict[str, str]:
+        return {"answer": str(model.invoke(state["question"]).content)}
+
+    graph = StateGraph(GraphState)
+    graph.add_node("think", think)
+    graph.add_edge(START, "think")
+    graph.add_edge("think", END)
+    session, trace_id = name("session"), client.create_trace_id()
+    handler = CallbackHandler(public_key=server.public_key, trace_context={"trace_id": trace_id})
+    metadata = {
+        "langfuse_session_id": session,
+        "langfuse_user_id": "ada",
+        "langfuse_tags": ["chat"],
+        "adapter_version": "a@sha256:1a2b",
+    }
+    config: Any = {"callbacks": [handler], "metadata": metadata}
+    done = graph.compile(name="clerk").invoke({"question": "6 x 7?", "answer": ""}, config)
+    assert done["answer"] == "42"
+    found = observations(client, trace_id)
+    kinds = [o.type for o in found]
+    assert "GENERATION" in kinds
+    assert "CHAIN" in kinds
+    (generation,) = [o for o in found if o.type == "GENERATION"]
+    assert "6 x 7?" in str(generation.input)
+    assert "42" in str(generation.output)
+    assert generation.metadata["langgraph_node"] == "think"
+    if MAJOR >= 5:
+        assert {(o.session_id, o.user_id) for o in found} == {(session, "ada")}
+        mine = '[{"type":"stringObject","column":"metadata","key":"adapter_version","operator":"=",'
+        mine += '"value":"a@sha256:1a2b"}]'
+        by_adapter = client.api.observations.get_many(filter=mine).data
+        assert generation.id in {o.id for o in by_adapter}
+
+
+@only_5
+def test_media_are_said_to_be_there(client: Any) -> None:
+    asked = client.api.media.get_upload_url(
+        trace_id="ab" * 16, content_type="image/png", content_length=3, sha256hash="x" * 44, field="input"
+    )
+    assert asked.upload_url is None
+    assert asked.media_id
+
+
+def test_a_trace_has_an_address(client: Any) -> None:
+    with span(client, name="s") as made:
+        url = client.get_trace_url(trace_id=made.trace_id)
+    assert url.endswith(made.trace_id)
