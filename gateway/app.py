@@ -18,6 +18,7 @@ from gateway.conversations import endpoints as conversations
 from gateway.databases import endpoints as databases
 from gateway.documents import endpoints as documents
 from gateway.errors import GatewayError, handle
+from gateway.feedback import endpoints as feedback
 from gateway.mcp import endpoints as tool_call
 from gateway.mcp.server import mcp_app
 from gateway.metrics import Metrics
@@ -25,11 +26,12 @@ from gateway.middleware import BodyLimit, RequestFrame
 from gateway.projects import endpoints as projects
 from gateway.settings import Settings
 from gateway.static import Console
+from gateway.traces import relay_endpoint
 from gateway.v1 import endpoints as v1
 from gateway.wiring import Services, open_services
 from graphs.errors import GraphsError, RunStopped
 
-DOMAINS = (accounts, agents, projects, documents, databases, conversations, chat)
+DOMAINS = (accounts, agents, projects, documents, databases, conversations, chat, feedback)
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -66,7 +68,7 @@ def create_app(settings: Settings) -> FastAPI:
     api = APIRouter(prefix="/api/v1")
     for domain in DOMAINS:
         api.include_router(domain.router)
-    for router in (api, v1.router, tool_call.router, health.router):
+    for router in (api, v1.router, tool_call.router, health.router, relay_endpoint.router):
         app.include_router(router)
     # As a route and not a mount: the path stays /mcp, without a redirect to /mcp/.
     app.router.routes.append(Route("/mcp", endpoint=mcp))

@@ -16,6 +16,8 @@ from gateway.metrics import Metrics
 ID = re.compile(r"^[A-Za-z0-9._-]{1,64}$")
 BODY_BYTES = 2 << 20
 """Largest body of anything but an upload."""
+TRACE_BYTES = 64 << 20
+"""Largest body for the trace store: what OpenTelemetry's exporters may send at once."""
 MULTIPART_BYTES = 64 << 10
 """What a multipart form adds to a file."""
 SECURITY = {
@@ -95,7 +97,8 @@ class BodyLimit:
             return
         headers = Headers(scope=scope)
         multipart = headers.get("content-type", "").startswith("multipart/form-data")
-        limit = self._upload_bytes + MULTIPART_BYTES if multipart else BODY_BYTES
+        small = TRACE_BYTES if scope["path"].startswith("/api/public/") else BODY_BYTES
+        limit = self._upload_bytes + MULTIPART_BYTES if multipart else small
         error = TooLarge(f"The request is larger than {max(limit >> 20, 1)} MB.")
         declared = headers.get("content-length", "")
         if declared.isdigit() and int(declared) > limit:

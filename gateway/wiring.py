@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -19,10 +20,13 @@ from gateway.db.database import Database
 from gateway.db.migrate import migrate
 from gateway.documents.ingestion import Ingestion
 from gateway.documents.service import Documents
+from gateway.feedback.service import Feedbacks
 from gateway.hop import Hop
 from gateway.mcp.service import ToolCalls
 from gateway.projects.service import Projects
 from gateway.settings import Settings
+from gateway.traces.relay import Relay, open_relay
+from gateway.traces.sink import open_tracing
 from graphs.agent import Agents
 from graphs.checkpoints import open_postgres, open_sqlite
 from graphs.llm import Models
@@ -49,6 +53,9 @@ class Services:
     databases: Databases
     tools: ToolCalls
     chats: Chats
+    feedbacks: Feedbacks
+    relay: Relay
+    """To the trace store."""
 
 
 @asynccontextmanager
@@ -74,6 +81,9 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         documents = Documents(database, hop, ingestion, settings.uploads, settings.upload_megabytes << 20)
         databases = Databases(database, hop, settings.cipher())
         agents = AgentList(load_agents())
+        tracing = open_tracing(settings)
+        if tracing:
+            stack.push_async_callback(asyncio.to_thread, tracing.close)
         services = Services(
             settings=settings,
             database=database,
@@ -87,7 +97,9 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             documents=documents,
             databases=databases,
             tools=ToolCalls(hop, databases),
-            chats=Chats(thinking, agents, conversations, documents, databases, hop),
+            chats=Chats(thinking, agents, conversations, documents, databases, hop, tracing),
+            feedbacks=Feedbacks(database, tracing),
+            relay=await stack.enter_async_context(open_relay(settings.traces_url)),
         )
         await _prepare(services)
         await ingestion.start()

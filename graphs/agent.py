@@ -30,7 +30,8 @@ from graphs.llm import Models
 from graphs.mcp_tools import connected
 from graphs.spec import AgentSpec
 from graphs.state import Run
-from graphs.steps import found_passages
+from graphs.steps import found_passages, system_message
+from graphs.tracing import UNTRACED, RunTrace
 
 _log = logging.getLogger(__name__)
 _BUILDERS = {"tools": tool_agent.build, "router": router.build}
@@ -68,7 +69,13 @@ class Agents:
     schemas: SchemaCache = field(default_factory=SchemaCache)
 
     async def answer(
-        self, spec: AgentSpec, question: Question, ground: Ground, client: Client[Any], run_id: str
+        self,
+        spec: AgentSpec,
+        question: Question,
+        ground: Ground,
+        client: Client[Any],
+        run_id: str,
+        trace: RunTrace = UNTRACED,
     ) -> AsyncGenerator[AnyEvent, None]:
         """The events of one run; `Answered` is the last. A run of the same `run_id` that was cut off goes on
         where it stopped. Closing the generator cancels the run, and with it the model and tool requests.
@@ -77,7 +84,7 @@ class Agents:
         """
         events: asyncio.Queue[AnyEvent | None] = asyncio.Queue()
         # A task of its own: what it opens is closed by the task that opened it, whoever reads the events.
-        task = asyncio.create_task(self._think(spec, question, ground, client, run_id, events))
+        task = asyncio.create_task(self._think(spec, question, ground, client, run_id, trace, events))
         task.add_done_callback(lambda _: events.put_nowait(None))
         try:
             while (event := await events.get()) is not None:
@@ -94,6 +101,7 @@ class Agents:
         ground: Ground,
         client: Client[Any],
         run_id: str,
+        trace: RunTrace,
         events: asyncio.Queue[AnyEvent | None],
     ) -> None:
         limits = spec.limits
@@ -101,7 +109,7 @@ class Agents:
             async with asyncio.timeout(limits.seconds), connected(client) as tools:
                 run = await self._prepare(spec, question, ground, tools, events)
                 graph = _BUILDERS[spec.kind](run, self.saver)
-                async with aclosing(self._stream(graph, run, question, run_id)) as stream:
+                async with aclosing(self._stream(graph, run, question, run_id, trace)) as stream:
                     async for event in stream:
                         events.put_nowait(event)
         except TimeoutError as error:
@@ -155,9 +163,15 @@ class Agents:
         return await self.schemas.get(ground.key, read)
 
     async def _stream(
-        self, graph: CompiledStateGraph[Any, Any, Any, Any], run: Run, question: Question, run_id: str
+        self,
+        graph: CompiledStateGraph[Any, Any, Any, Any],
+        run: Run,
+        question: Question,
+        run_id: str,
+        trace: RunTrace,
     ) -> AsyncGenerator[AnyEvent, None]:
         config: RunnableConfig = {
+            **trace.config(system_message(run, Schema()).text, run.card.id),
             "configurable": {"thread_id": run_id},
             # A step of ours is at most a model and a tool node, each with its middleware.
             "recursion_limit": run.spec.limits.steps * 4 + 8,

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from gateway.conversations.service import INTERRUPTED, Outcome, Turn
 from gateway.errors import ShuttingDown, problem
 from graphs.events import Answered, AnyEvent, Sources, Token
+from graphs.tracing import UNTRACED, RunTrace
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -83,6 +84,7 @@ class ChatRun:
     finish: Callable[[Outcome], Awaitable[None]]
     stopping: asyncio.Event
     """Set when the gateway cannot wait any longer for this answer."""
+    trace: RunTrace = UNTRACED
     _said: list[str] = field(default_factory=list)
     _steps: list[dict[str, Any]] = field(default_factory=list)
     _sources: list[dict[str, Any]] = field(default_factory=list)
@@ -148,4 +150,5 @@ class ChatRun:
         timings: dict[str, Any] | None = None,
         error: dict[str, Any] | None = None,
     ) -> Outcome:
-        return Outcome(state, content, self._steps, self._sources, usage, timings, error)
+        made_by = self.trace.generation_id
+        return Outcome(state, content, self._steps, self._sources, usage, timings, error, made_by)

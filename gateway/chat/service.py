@@ -21,6 +21,7 @@ from gateway.policy import Caller, ProjectFacts, Scope, decide
 from gateway.projects.store import Project
 from graphs.agent import Agents, Ground, Question
 from graphs.spec import AgentSpec
+from graphs.tracing import UNTRACED, RunTrace, Tracing
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Chats:
         documents: Documents,
         databases: Databases,
         hop: Hop,
+        tracing: Tracing | None = None,
     ) -> None:
         self._agents = agents
         self._specs = specs
@@ -51,6 +53,7 @@ class Chats:
         self._documents = documents
         self._databases = databases
         self._hop = hop
+        self._tracing = tracing
         self._finishing: set[asyncio.Task[None]] = set()
         self._running: set[str] = set()
         self._stopping = asyncio.Event()
@@ -100,9 +103,25 @@ class Chats:
         )
         history = _messages(turn.history if ask.history is None else ask.history)
         question = Question(ask.text, history, ask.system, ask.sampling)
-        source = self._agents.answer(spec, question, ground, self._hop.client(identity), turn.answer_id)
+        trace = self._trace(caller, project, spec, turn, request_id)
+        client = self._hop.client(identity)
+        source = self._agents.answer(spec, question, ground, client, turn.answer_id, trace)
         self._running.add(turn.answer_id)
-        return ChatRun(turn, spec.name, source, self._finisher(turn), self._stopping)
+        return ChatRun(turn, spec.name, source, self._finisher(turn), self._stopping, trace)
+
+    def _trace(
+        self, caller: Caller, project: Project, spec: AgentSpec, turn: Turn, request_id: str
+    ) -> RunTrace:
+        if self._tracing is None:
+            return UNTRACED
+        facts = {"project": project.name, "message_id": turn.answer_id, "request_id": request_id}
+        return self._tracing.begin(
+            turn.trace_id,
+            session=turn.conversation_id,
+            user=caller.user_id,
+            tags=[spec.name],
+            metadata={"agent": spec.name, **facts},
+        )
 
     def _finisher(self, turn: Turn) -> Any:
         async def store(outcome: Outcome) -> None:

@@ -48,6 +48,8 @@ class Outcome:
     usage: dict[str, Any] | None = None
     timings: dict[str, Any] | None = None
     error: dict[str, Any] | None = None
+    generation_id: str | None = None
+    """The observation, in the trace, of the model call that gave the answer."""
 
 
 class Conversations:
@@ -140,6 +142,7 @@ class Conversations:
             answer.state, answer.content = outcome.state, outcome.content
             answer.steps, answer.sources = outcome.steps, outcome.sources
             answer.usage, answer.timings, answer.error = outcome.usage, outcome.timings, outcome.error
+            answer.generation_id = outcome.generation_id or answer.generation_id
             conversation.updated_at = datetime.now(UTC)
             await session.flush()
             rows = await store.messages(session, turn.conversation_id)
@@ -179,7 +182,7 @@ def _message(conversation_id: str, role: str, text: str, state: str, agent: str)
         content=text,
         state=state,
         agent=agent,
-        trace_id=new_id(),
+        trace_id=new_id().replace("-", ""),  # as OpenTelemetry has it: the trace's own id
         steps=[],
         sources=[],
     )

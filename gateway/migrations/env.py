@@ -9,9 +9,10 @@ from gateway.conversations import store as conversations
 from gateway.databases import store as databases
 from gateway.db.base import Base
 from gateway.documents import store as documents
+from gateway.feedback import store as feedback
 from gateway.projects import store as projects
 
-TABLES = (accounts, conversations, databases, documents, projects)
+TABLES = (accounts, conversations, databases, documents, feedback, projects)
 """Imported for their tables."""
 
 context.configure(

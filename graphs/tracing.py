@@ -1,0 +1,165 @@
+"""Every run as a trace, by Langfuse's own SDK: a Langfuse server or the embedded store takes it.
+
+The SDK's client is made with a tracer provider and an exporter of ours: nothing global is set, and spans go
+to the spool instead of the network.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from langchain_core.outputs import ChatGeneration, LLMResult
+from langchain_core.runnables import RunnableConfig
+from langfuse import Langfuse
+from langfuse.langchain import CallbackHandler
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
+from graphs.spool import SCORES, Courier, Sink, Spool
+
+FLUSH_SECONDS = 1.0
+DIGEST = "@sha256:"
+"""In the exact name of a model that answered with an adapter, `base:adapter@sha256:1a2b3c4d5e6f`."""
+
+_log = logging.getLogger(__name__)
+
+
+class SpoolExporter(SpanExporter):
+    """OpenTelemetry's side of the spool."""
+
+    def __init__(self, spool: Spool, courier: Courier) -> None:
+        self._spool = spool
+        self._courier = courier
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        try:
+            self._spool.put(encode_spans(spans).SerializeToString())
+        except OSError as error:
+            _log.warning("spans could not be written", extra={"error": str(error)})
+            return SpanExportResult.FAILURE
+        self._courier.wake()
+        return SpanExportResult.SUCCESS
+
+    def shutdown(self) -> None:
+        self._courier.wake()
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        return True
+
+
+class RunHandler(CallbackHandler):
+    """Langfuse's handler; knows in the end which generation was the last, and by which exact model.
+
+    `run_inline`: it only notes things down, which costs less than a thread for every token.
+    """
+
+    run_inline = True
+
+    def __init__(self, public_key: str, trace_id: str) -> None:
+        super().__init__(public_key=public_key, trace_context={"trace_id": trace_id})
+        self.generation_id: str | None = None
+
+    def on_llm_end(
+        self, response: LLMResult, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any
+    ) -> Any:
+        generation = self._runs.get(run_id)
+        if generation is not None:
+            self.generation_id = generation.id
+            if model := _exact_model(response):
+                generation.update(model=model, metadata=_lineage(model))  # type: ignore[call-arg]
+        return super().on_llm_end(response, run_id=run_id, parent_run_id=parent_run_id, **kwargs)
+
+
+class RunTrace:
+    """The trace of one run. `config` goes into the graph's own; `generation_id` is that of the answer."""
+
+    def __init__(self, handler: RunHandler | None, metadata: Mapping[str, Any]) -> None:
+        self._handler = handler
+        self._metadata = dict(metadata)
+
+    @property
+    def generation_id(self) -> str | None:
+        return self._handler.generation_id if self._handler else None
+
+    def config(self, prompt: str, model: str) -> RunnableConfig:
+        """Callbacks and metadata of a run with this system prompt, on the model that is asked for."""
+        if self._handler is None:
+            return {}
+        facts = {"prompt_hash": hashlib.sha256(prompt.encode()).hexdigest()[:12], "model": model}
+        return {"callbacks": [self._handler], "metadata": {**self._metadata, **facts}}
+
+
+UNTRACED = RunTrace(None, {})
+"""For runs that nobody asked to trace."""
+
+
+class Tracing:
+    """Makes the traces of all runs of this process, until `close`."""
+
+    def __init__(self, sink: Sink, spool: Path) -> None:
+        self._sink = sink
+        self._spool = Spool(spool)
+        self._courier = Courier(self._spool, sink)
+        self._courier.start()
+        self._provider = TracerProvider(
+            resource=Resource.create({"service.name": "loopyard"}), shutdown_on_exit=False
+        )
+        self._client = Langfuse(
+            public_key=sink.public_key,
+            secret_key=sink.secret_key,
+            host=sink.host,
+            flush_interval=FLUSH_SECONDS,
+            tracer_provider=self._provider,
+            span_exporter=SpoolExporter(self._spool, self._courier),
+        )
+
+    def begin(
+        self, trace_id: str, *, session: str, user: str, tags: Sequence[str], metadata: Mapping[str, Any]
+    ) -> RunTrace:
+        """The trace of one run; `trace_id` has 32 hexadecimal digits. Tracing never breaks what it watches:
+        where a trace cannot be made the run goes untraced."""
+        own = {"langfuse_session_id": session, "langfuse_user_id": user, "langfuse_tags": list(tags)}
+        try:
+            return RunTrace(RunHandler(self._sink.public_key, trace_id), {**metadata, **own})
+        except Exception:
+            _log.warning("a run goes untraced", exc_info=True)
+            return UNTRACED
+
+    def score(self, scores: Sequence[Mapping[str, Any]]) -> None:
+        """Sends scores as Langfuse's API has them, after the spans that are on their way already."""
+        self._provider.force_flush(2000)
+        try:
+            self._spool.put(json.dumps(scores).encode(), SCORES)
+        except OSError as error:
+            _log.warning("scores could not be written", extra={"error": str(error)})
+        self._courier.wake()
+
+    def close(self) -> None:
+        """Writes what is left to disk, and takes to the sink what it takes within moments."""
+        self._provider.force_flush(2000)
+        self._courier.close()
+        self._provider.shutdown()
+
+
+def _exact_model(response: LLMResult) -> str | None:
+    last = response.generations[-1][-1] if response.generations and response.generations[-1] else None
+    if not isinstance(last, ChatGeneration):
+        return None
+    named = last.message.response_metadata.get("model_name")
+    return named if isinstance(named, str) else None
+
+
+def _lineage(model: str) -> dict[str, str] | None:
+    """Base model and adapter version of an exact name; other names say nothing of them."""
+    if DIGEST not in model:
+        return None
+    base, _, adapter = model.partition(":")
+    return {"base_model": base, "adapter_version": adapter}

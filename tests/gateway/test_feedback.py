@@ -1,0 +1,95 @@
+"""Thumbs, stars, comments and corrections: kept, changed, one's own only, and sent along as scores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.gateway.conftest import clerk
+from tests.gateway.service import Gateway, neighbours, running, settings, until
+from tests.gateway.traces.conftest import trace_store
+
+FEEDBACK = "/api/v1/feedback"
+
+
+async def answer_of(gateway: Gateway, text: str = "Hello") -> dict[str, Any]:
+    """The start event of an answer that is complete."""
+    return (await gateway.chat(text))[0][1]
+
+
+async def test_feedback_is_kept_and_changed(any_gateway: Gateway) -> None:
+    start = await answer_of(any_gateway)
+    client, message = any_gateway.client, start["message_id"]
+    first = await client.post(FEEDBACK, json={"message_id": message, "thumb": "down", "stars": 2})
+    assert first.status_code == 200, first.text
+    body = {"message_id": message, "thumb": "up", "correction": "Good day."}
+    second = (await client.post(FEEDBACK, json=body)).json()
+    assert second["id"] == first.json()["id"]
+    assert (second["thumb"], second["stars"], second["correction"]) == ("up", 2, "Good day.")
+    params = {"conversation_id": start["conversation_id"]}
+    assert (await client.get(FEEDBACK, params=params)).json()["items"] == [second]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{}, {"thumb": None}, {"thumb": "sideways"}, {"stars": 0}, {"stars": 6}, {"comment": ""}, {"more": 1}],
+)
+async def test_feedback_that_says_nothing_or_nonsense_is_refused(
+    gateway: Gateway, body: dict[str, Any]
+) -> None:
+    message = (await answer_of(gateway))["message_id"]
+    assert (await gateway.client.post(FEEDBACK, json={"message_id": message, **body})).status_code == 422
+
+
+async def test_only_answers_of_ones_own_projects(gateway: Gateway) -> None:
+    start = await answer_of(gateway)
+    await gateway.client.post("/api/v1/projects", json={"name": "other"})
+    bound = await gateway.new_key(project="other", scopes=["chat"])
+    body = {"message_id": start["message_id"], "thumb": "up"}
+    refused = await gateway.client.post(FEEDBACK, json=body, headers=gateway.key(bound))
+    assert refused.status_code == 404
+    question = {"message_id": start["question_id"], "thumb": "up"}
+    assert (await gateway.client.post(FEEDBACK, json=question)).status_code == 404
+    params = {"conversation_id": start["conversation_id"]}
+    seen = await gateway.client.get(FEEDBACK, params=params, headers=gateway.key(bound))
+    assert seen.json()["items"] == []
+
+
+async def test_a_key_without_the_scope_gives_no_feedback(gateway: Gateway) -> None:
+    start = await answer_of(gateway)
+    key = await gateway.new_key(scopes=["tools"])
+    body = {"message_id": start["message_id"], "thumb": "up"}
+    assert (await gateway.client.post(FEEDBACK, json=body, headers=gateway.key(key))).status_code == 403
+
+
+async def test_feedback_goes_with_its_conversation(gateway: Gateway) -> None:
+    start = await answer_of(gateway)
+    await gateway.client.post(FEEDBACK, json={"message_id": start["message_id"], "thumb": "up"})
+    path = f"/api/v1/projects/demo/conversations/{start['conversation_id']}"
+    assert (await gateway.client.delete(path)).status_code == 204
+    params = {"conversation_id": start["conversation_id"]}
+    assert (await gateway.client.get(FEEDBACK, params=params)).json()["items"] == []
+
+
+async def test_feedback_becomes_scores_of_the_trace(tmp_path: Path) -> None:
+    async with trace_store(tmp_path) as store, neighbours(tmp_path, clerk) as (model, tools):
+        chosen = settings(tmp_path, traces_url=store.url)
+        async with running(chosen, model, tools) as gateway:
+            start = await answer_of(gateway)
+            for thumb in ("down", "up"):
+                body = {"message_id": start["message_id"], "thumb": thumb, "correction": "Good day."}
+                assert (await gateway.client.post(FEEDBACK, json=body)).status_code == 200
+
+            async def arrived() -> list[dict[str, Any]]:
+                params = {"traceId": start["trace_id"], "fields": "subject"}
+                found = (await store.client.get("/api/public/v3/scores", params=params)).json()["data"]
+                return found if any(score["value"] is True for score in found) else []
+
+            found = {score["name"]: score for score in await until(arrived)}
+            generations = await store.observations(traceId=start["trace_id"], type="GENERATION")
+    assert (found["thumbs"]["value"], found["correction"]["value"]) == (True, "Good day.")
+    assert found["correction"]["dataType"] == "CORRECTION"
+    assert found["thumbs"]["subject"]["kind"] == "observation"
+    assert found["thumbs"]["subject"]["id"] == generations[0]["id"]
