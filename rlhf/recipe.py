@@ -37,6 +37,9 @@ class Data(Part):
 
     held_out: float = Field(gt=0, lt=1)
     """Share of the rows that training never sees."""
+    redact_pii: bool
+    users_may_cross: bool
+    """Rows of one user on both sides: needed where there is one user only."""
 
 
 class Train(Part):

@@ -187,6 +187,12 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def weights_of(base: Path) -> str:
+    """Hash of a base's weights, empty where they are not one file: llm_server knows single files by it."""
+    files = sorted(base.glob("*.safetensors"))
+    return file_sha256(files[0]) if len(files) == 1 else ""
+
+
 def write(path: Path, content: dict[str, Any]) -> None:
     """Replace a JSON file in one step."""
     part = path.with_name(f".{path.name}.partial")

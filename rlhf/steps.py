@@ -32,13 +32,18 @@ class Steps:
         self.done: list[Step] = []
         folder.mkdir(parents=True, exist_ok=True)
 
+    @staticmethod
+    def key(name: str, inputs: list[Any]) -> str:
+        """Hash of what a step depends on."""
+        return hashlib.sha256(json.dumps([name, inputs], sort_keys=True).encode()).hexdigest()
+
     def run(
         self, name: str, inputs: list[Any], work: Callable[[], Result], still: Callable[[Result], bool]
     ) -> Result:
         """The result of `work`, recorded; the recorded one where `inputs` are the same and `still` holds of
         it (its files are there, the server still serves it).
         """
-        key = hashlib.sha256(json.dumps([name, inputs], sort_keys=True).encode()).hexdigest()
+        key = self.key(name, inputs)
         file = self.folder / f"{name}.json"
         known = json.loads(file.read_text()) if file.is_file() else {}
         if known.get("inputs") == key and still(known["result"]):

@@ -63,7 +63,15 @@ def recipe(**changes: Any) -> Recipe:
     plain: dict[str, Any] = {
         "threads": 1,
         "lora": {"rank": 4, "alpha": 8},
-        "train": {"epochs": 1, "batch": 4, "save_steps": 2, "max_tokens": 256, "learning_rate": 0.01},
+        "train": {
+            "epochs": 1,
+            "batch": 4,
+            "save_steps": 2,
+            "max_tokens": 256,
+            "learning_rate": 0.01,
+            "beta": 0.1,
+            "sft_weight": 0.2,
+        },
     }
     return load_recipe(
         **{

@@ -1,5 +1,7 @@
 """Versions are their content, aliases move, lineage is answered both ways, and what is live stays."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,15 @@ from rlhf.errors import RegistryError
 from rlhf.registry import CANDIDATE, LIVE, PREVIOUS, WEIGHTS, Registry, Version
 from tests.llm_server.adapters.making import make_adapter
 from tests.rlhf.preferring import rows
+
+
+def test_contracts_are_free_of_torch() -> None:
+    code = (
+        "import sys, rlhf.registry, rlhf.recipe, rlhf.pairs, rlhf.steps, rlhf.report, rlhf.cli_train\n"
+        "print({'torch', 'transformers', 'matplotlib'} & set(sys.modules))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "set()"
 
 
 def added(root: Path, seed: int, parent: Version | None = None, users: int = 2) -> Version:
