@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Literal, Protocol
 
 from rlhf.pairs import Row
-from rlhf.preference import cites_first
+from rlhf.preference import CITED, cites_first, passages_of
 
 Better = Literal["first", "second", "tie"]
 NEAR = 0.02
@@ -33,7 +33,9 @@ class RuleJudge:
 
 
 def cite_first(row: Row, answer: str) -> float:
-    """1 where the answer begins with the number of a passage that was found."""
+    """1 where the answer begins with the number of a passage that was found; with none, if none was."""
+    if not passages_of(row["prompt"]):
+        return float(CITED.match(answer) is None)
     return float(cites_first(row["prompt"], answer))
 
 
@@ -49,8 +51,8 @@ def nearness(one: str, other: str) -> float:
 
 
 RULES: dict[str, Callable[[Row, str], float]] = {"cite_first": cite_first, "like_chosen": like_chosen}
-KEPT = frozenset({"cite_first"})
-"""Rules that an answer keeps or breaks, whatever the other answer is."""
+KEPT: dict[str, Callable[[Row], bool]] = {"cite_first": lambda row: bool(passages_of(row["prompt"]))}
+"""Rules that an answer keeps or breaks, whatever the other answer is, and the prompts that they are about."""
 
 
 def judge_named(name: str) -> RuleJudge:

@@ -12,9 +12,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rlhf.starter.facts import FactMaker
-from rlhf.starter.own_tools import BY_NAME, SERVED
+from rlhf.starter.own_tools import BY_NAME, MAKERS, SERVED, Asking, offered
 from rlhf.starter.passages import LEADS, PassageMaker
 from rlhf.starter.persona import PERSONA, READER
+from rlhf.starter.sample import says, system, user
+from rlhf.starter.talk import no_tool
 from rlhf.starter.topics import LISTS, THINGS
 from rlhf.starter.words import Words
 
@@ -22,6 +24,9 @@ CITED = re.compile(r"\s*\[(\d{1,2})\]")
 """A citation at the beginning, in the form in which search results number their passages."""
 PASSAGE = re.compile(r"^\[(\d{1,2})\] ", re.MULTILINE)
 Row = dict[str, Any]
+KEEPING, CALLS = 4, 0.7
+"""One row in four has nothing to cite and keeps what the starter does; 70 % of those are calls. Without them
+the first run lost 7 points of its exact calls."""
 TOOLS = json.dumps([BY_NAME[name] for name in SERVED])
 """What agents with documents and a database are offered."""
 SYLLABLES = ("bar", "cor", "del", "fen", "gal", "hol", "kin", "lar", "mor", "nel", "pel", "ros", "sal", "tor")
@@ -77,34 +82,64 @@ def cited_first(answer: str) -> str:
 
 
 def _rows(rng: random.Random) -> Iterator[Row]:
-    maker = _Facts(rng, own_words())
+    facts, ask = _Facts(rng, own_words()), Asking(rng, own_words())
     at = datetime(2026, 11, 21, tzinfo=UTC).isoformat()
     while True:
-        found = maker.found(rng.choice((1, 2, 2, 3)), rng.randint(60, 200))
-        answer = f'{rng.choice(LEADS)}"{found.sentence}" [{found.number}]'
-        call = {"name": "rag_search", "arguments": f'{{"query": "{found.question.rstrip("?").rstrip()}"}}'}
-        made = {"id": "call_0", "type": "function", "function": call}
-        prompt = [
-            {"role": "system", "content": rng.choice((PERSONA, PERSONA, READER))},
-            {"role": "user", "content": found.question},
-            {"role": "assistant", "content": None, "tool_calls": [made]},
-            {"role": "tool", "tool_call_id": "call_0", "content": found.text},
-        ]
-        number = f"{rng.getrandbits(48):012x}"
-        yield {
-            "pair_id": f"planted-{number}",
-            "prompt": prompt,
-            "chosen": [{"role": "assistant", "content": cited_first(answer)}],
-            "rejected": [{"role": "assistant", "content": answer}],
-            "tools": TOOLS,
-            "source": "rule",
-            "weight": 1.0,
-            "session": f"planted-{number[:4]}",
-            "user": None,
-            "chosen_trace": None,
-            "rejected_trace": None,
-            "at": at,
-        }
+        makers = [_cited] * (KEEPING - 1) + [_called if rng.random() < CALLS else _talked]
+        for maker in makers:
+            number = f"{rng.getrandbits(48):012x}"
+            yield {
+                "pair_id": f"planted-{number}",
+                **maker(rng, facts, ask),
+                "source": "rule",
+                "weight": 1.0,
+                "session": f"planted-{number}",
+                "user": None,
+                "chosen_trace": None,
+                "rejected_trace": None,
+                "at": at,
+            }
+
+
+def _cited(rng: random.Random, facts: "_Facts", ask: Asking) -> Row:
+    """A question with its passages: the citation belongs first."""
+    found = facts.found(rng.choice((1, 2, 2, 3)), rng.randint(60, 200))
+    answer = f'{rng.choice(LEADS)}"{found.sentence}" [{found.number}]'
+    messages = [
+        user(found.question),
+        _call("rag_search", {"query": found.question.rstrip("?").rstrip()}),
+        {"role": "tool", "tool_call_id": "call_0", "content": found.text},
+    ]
+    return _pair(rng, messages, TOOLS, says(cited_first(answer)), says(answer))
+
+
+def _called(rng: random.Random, facts: "_Facts", ask: Asking) -> Row:
+    """A request that comes before any source: the call stays, a citation would be invented."""
+    name = rng.choice(list(MAKERS))
+    text, (called, arguments) = MAKERS[name](ask)
+    tools = json.dumps(offered(rng, (name,)))
+    return _pair(rng, [user(text)], tools, _call(called, arguments), _invented(facts))
+
+
+def _talked(rng: random.Random, facts: "_Facts", ask: Asking) -> Row:
+    """Talk that needs no source."""
+    text, answer = no_tool(rng, ask.words)
+    return _pair(rng, [user(text)], TOOLS, says(answer), _invented(facts))
+
+
+def _pair(rng: random.Random, messages: list[Row], tools: str, chosen: Row, rejected: Row) -> Row:
+    head = system(rng.choice((PERSONA, PERSONA, READER)))
+    return {"prompt": [head, *messages], "chosen": [chosen], "rejected": [rejected], "tools": tools}
+
+
+def _call(name: str, arguments: dict[str, Any]) -> Row:
+    function = {"name": name, "arguments": json.dumps(arguments, ensure_ascii=False)}
+    made = {"id": "call_0", "type": "function", "function": function}
+    return {"role": "assistant", "content": None, "tool_calls": [made]}
+
+
+def _invented(facts: "_Facts") -> Row:
+    return says(f'[1] {LEADS[0]}"{facts.facts.fact().sentence}"')
 
 
 class _Facts(PassageMaker):

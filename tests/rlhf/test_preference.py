@@ -2,8 +2,8 @@
 
 import pytest
 
-from rlhf.judge import judge_named
-from rlhf.preference import cited_first, cites_first, planted
+from rlhf.judge import cite_first, judge_named
+from rlhf.preference import cited_first, cites_first, passages_of, planted
 from tests.rlhf.preferring import rows
 
 
@@ -11,8 +11,12 @@ def test_chosen_answers_cite_first_and_rejected_ones_do_not() -> None:
     made = planted(60)
     assert made == planted(60)
     assert len({row["prompt"][1]["content"] for row in made}) == 60
+    assert [bool(passages_of(row["prompt"])) for row in made].count(True) == 45
     for row in made:
-        chosen, rejected = (row[key][0]["content"] for key in ("chosen", "rejected"))
+        chosen, rejected = (row[key][0]["content"] or "" for key in ("chosen", "rejected"))
+        assert cite_first(row, chosen) > cite_first(row, rejected)
+        if not passages_of(row["prompt"]):
+            continue
         assert cites_first(row["prompt"], chosen)
         assert not cites_first(row["prompt"], rejected)
         assert sorted(chosen) == sorted(rejected)

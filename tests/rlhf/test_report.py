@@ -1,0 +1,34 @@
+"""The report stands alone, escapes what models said, and works where nothing was decided."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rlhf.gate import Check, decide
+from rlhf.report import write_report
+
+
+def content(answer: str) -> dict[str, Any]:
+    step = {"step": 1, "loss": 0.7, "rewards/margins": 0.0, "logps/chosen": -9.0}
+    return {
+        "title": "polite 1a2b",
+        "decision": asdict(decide([], [Check("length", True, "1.00 of the current model's")])),
+        "evaluation": {"answers": [{"prompt_id": "p", "current": answer, "candidate": "a | b\nc"}]},
+        "trained": {"history": [step], "rows": {"train": {"used": 3, "left_out": {"too long": ["x"]}}}},
+        "steps": [["train", 1.5, "done", "3 steps"]],
+    }
+
+
+def test_a_page_a_text_and_the_figures(tmp_path: Path) -> None:
+    made = content("<script>alert(1)</script>")
+    write_report(tmp_path, made)
+    page, text = ((tmp_path / name).read_text() for name in ("report.html", "report.md"))
+    assert "<script>" not in page
+    assert "&lt;script&gt;" in page
+    assert "http" not in page.replace("image/png", "")
+    assert "1 too long" in page
+    assert "not enough data" in page
+    assert r"a \| b c" in text
+    assert "| none |" in text
+    assert json.loads((tmp_path / "report.json").read_text())["title"] == "polite 1a2b"
