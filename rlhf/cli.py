@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
-from rlhf import cli_data, cli_gate
+from rlhf import cli_data, cli_gate, cli_train
 from rlhf.errors import RlhfError
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ app = typer.Typer(
 
 app.add_typer(cli_data.app, name="dataset")
 app.add_typer(cli_gate.app)
+app.add_typer(cli_train.app)
 
 
 def main() -> None:
