@@ -74,7 +74,7 @@ class RunHandler(CallbackHandler):
         if generation is not None:
             self.generation_id = generation.id
             if model := _exact_model(response):
-                generation.update(model=model, metadata=_lineage(model))  # type: ignore[call-arg]
+                generation.update(model=model, metadata=_lineage(model))
         return super().on_llm_end(response, run_id=run_id, parent_run_id=parent_run_id, **kwargs)
 
 

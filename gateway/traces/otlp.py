@@ -44,16 +44,19 @@ def read(body: bytes, media_type: str, public_key: str) -> list[Observation]:
 
 def _of_protobuf(body: bytes) -> ExportTraceServiceRequest:
     try:
-        return ExportTraceServiceRequest.FromString(body)
+        message: ExportTraceServiceRequest = ExportTraceServiceRequest.FromString(body)
     except DecodeError as error:
         raise BadTrace(f"This is no ExportTraceServiceRequest: {error}") from error
+    return message
 
 
 def _of_json(body: bytes) -> ExportTraceServiceRequest:
     try:
-        return ParseDict(_with_ids(json.loads(body)), ExportTraceServiceRequest(), ignore_unknown_fields=True)
+        message = ExportTraceServiceRequest()
+        ParseDict(_with_ids(json.loads(body)), message, ignore_unknown_fields=True)
     except (ValueError, ParseError, RecursionError, AttributeError, TypeError) as error:
         raise BadTrace(f"This is no ExportTraceServiceRequest in JSON: {str(error)[:200]}") from error
+    return message
 
 
 def _with_ids(node: Any) -> Any:

@@ -12,13 +12,13 @@ from opentelemetry.sdk.trace import TracerProvider
 from tests.contracts.langfuse_server import TraceServer, trace_server
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TraceServer]:
     with trace_server(tmp_path_factory.mktemp("traces")) as found:
         yield found
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def client(server: TraceServer) -> Iterator[Any]:
     made = langfuse.Langfuse(
         public_key=server.public_key,

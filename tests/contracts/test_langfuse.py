@@ -111,7 +111,8 @@ def test_observe(client: Any, server: TraceServer) -> None:
         return number + 1
 
     # Two clients live in this process, so the call has to say whose it is.
-    assert work(1, langfuse_public_key=server.public_key) == 2
+    whose: Any = {"langfuse_public_key": server.public_key}
+    assert work(1, **whose) == 2
     (found,) = observations(client, seen[0])
     assert (found.name, str(found.output)) == ("decorated", "2")
 
@@ -204,7 +205,7 @@ def scores(client: Any, score_name: str) -> list[Any]:
     if MAJOR >= 5:
         found: list[Any] = client.api.scores.get_many(name=score_name, fields="details,subject").data
         return found
-    api = getattr(client.api, "score_v2", None) or client.api.scores
+    api = getattr(client.api, "score_v_2", None) or client.api.scores
     listed = getattr(api, "get", None) or api.get_many
     return list(listed(name=score_name).data)
 

@@ -83,7 +83,8 @@ async def test_gzip_and_json_say_the_same_as_protobuf(store: TraceStore) -> None
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "application/x-protobuf"
     attribute = {"key": "user.id", "value": {"stringValue": "ada"}}
-    entry = {"traceId": TRACE, "spanId": "00" * 7 + "02", "name": "json", "attributes": [attribute]}
+    entry: dict[str, Any] = {"traceId": TRACE, "spanId": "00" * 7 + "02", "name": "json"}
+    entry |= {"attributes": [attribute]}
     entry |= {"startTimeUnixNano": "1790000001000000000", "kind": 1, "unknown": 1}
     body = {"resourceSpans": [{"scopeSpans": [{"spans": [entry]}]}]}
     assert (await store.client.post(EXPORT, json=body)).status_code == 200
