@@ -245,3 +245,17 @@ def test_a_conversation_can_be_deleted(open_page: OpenPage, chat: str) -> None:
     page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     expect(link).to_have_count(0)
     expect(page.get_by_role("heading", name="What would you like to know?")).to_be_visible()
+
+
+def test_a_thumb_is_kept(open_page: OpenPage, chat: str) -> None:
+    page = open_page(chat)
+    ask(page, "hello there")
+    answered(page)
+    good = page.get_by_role("button", name="Good answer")
+    with page.expect_response("**/api/v1/feedback") as told:
+        good.click()
+    assert told.value.ok
+    expect(good).to_have_attribute("aria-pressed", "true")
+    page.reload()
+    expect(page.get_by_role("button", name="Good answer")).to_have_attribute("aria-pressed", "true")
+    expect(page.get_by_role("button", name="Bad answer")).to_have_attribute("aria-pressed", "false")

@@ -7,6 +7,7 @@ import type {
   ConversationSummary,
   Database,
   DatabaseSchema,
+  Feedback,
   Health,
   Me,
   Passage,
@@ -14,6 +15,7 @@ import type {
   ProjectDocument,
   QueryResult,
   StoredConversation,
+  Thumb,
 } from "./types";
 import { upload, type UploadProgress } from "./upload";
 
@@ -64,6 +66,10 @@ export class Client {
     this.#get<StoredConversation>(`${at(project)}/conversations/${enc(id)}`);
   deleteConversation = (project: string, id: string) =>
     this.#send<void>("DELETE", `${at(project)}/conversations/${enc(id)}`);
+
+  feedback = (conversation: string) => this.#list<Feedback>(`/feedback?conversation_id=${enc(conversation)}`);
+  giveThumb = (message: string, thumb: Thumb) =>
+    this.#send<Feedback>("POST", "/feedback", { message_id: message, thumb });
 
   /** Asks, and gives the run's events as they come. Aborting the signal closes the connection, which cancels the run. */
   async *chat(project: string, question: Question, signal: AbortSignal): AsyncGenerator<ChatEvent> {

@@ -194,3 +194,11 @@ export interface Health {
   status: string;
   dependencies: Dependency[];
 }
+
+export type Thumb = "up" | "down";
+
+/** What the reader thinks of an answer. */
+export interface Feedback {
+  message_id: string;
+  thumb: Thumb | null;
+}

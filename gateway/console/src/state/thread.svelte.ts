@@ -49,6 +49,15 @@ export class Thread {
     const stored = await session.api.conversation(this.project, this.id ?? "");
     this.title = stored.title;
     this.turns = Turn.stored(stored.messages);
+    void this.#readThumbs(stored.id);
+  }
+
+  /** An answer can be read without what was thought of it, so that a failure here is no failure of the page. */
+  async #readThumbs(conversation: string): Promise<void> {
+    const given = await session.api.feedback(conversation).catch(() => []);
+    for (const { answer } of this.turns) {
+      answer.thumb = given.find((one) => one.message_id === answer.id)?.thumb ?? answer.thumb;
+    }
   }
 
   /** An answer that another tab or an earlier page is still waiting for is read again until it ends. */

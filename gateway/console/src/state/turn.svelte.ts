@@ -6,6 +6,7 @@ import type {
   SearchResult,
   Source,
   StoredMessage,
+  Thumb,
   Timings,
   Usage,
 } from "../api/types";
@@ -42,6 +43,7 @@ export class Answer {
   timings = $state.raw<Timings | null>(null);
   error = $state.raw<RunError | null>(null);
   trace = $state("");
+  thumb = $state<Thumb | null>(null);
   agent = $state("");
   readonly began = Date.now();
 
