@@ -24,8 +24,8 @@ CITED = re.compile(r"\s*\[(\d{1,2})\]")
 """A citation at the beginning, in the form in which search results number their passages."""
 PASSAGE = re.compile(r"^\[(\d{1,2})\] ", re.MULTILINE)
 Row = dict[str, Any]
-KEEPING, CALLS = 4, 0.7
-"""One row in four has nothing to cite and keeps what the starter does; 70 % of those are calls. Without them
+KEEPING, CALLS = 3, 0.7
+"""One row in three has nothing to cite and keeps what the starter does; 70 % of those are calls. Without them
 the first run lost 7 points of its exact calls."""
 TOOLS = json.dumps([BY_NAME[name] for name in SERVED])
 """What agents with documents and a database are offered."""
@@ -54,11 +54,13 @@ def own_words() -> Words:
 
 
 def planted(count: int, seed: int = 5) -> list[Row]:
-    """`count` rows of preferences, each with a prompt of its own; the same for the same seed."""
+    """`count` pairs of the preference and half as many that keep what is good, each with a prompt of its own;
+    the same for the same seed.
+    """
     rows: dict[str, Row] = {}
     for row in _rows(random.Random(seed)):
         rows.setdefault(row["prompt"][1]["content"], row)
-        if len(rows) == count:
+        if len(rows) == count + count // (KEEPING - 1):
             break
     return list(rows.values())
 

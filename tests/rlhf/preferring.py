@@ -73,9 +73,8 @@ def recipe(**changes: Any) -> Recipe:
             "sft_weight": 0.2,
         },
     }
-    return load_recipe(
-        **{
-            key: {**plain.get(key, {}), **value} if isinstance(value, dict) else value
-            for key, value in {**plain, **changes}.items()
-        }
-    )
+    merged = {**plain, **changes}
+    for key, value in plain.items():
+        if isinstance(value, dict):
+            merged[key] = {**value, **changes.get(key, {})}
+    return load_recipe(None, **merged)

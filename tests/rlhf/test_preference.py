@@ -10,8 +10,8 @@ from tests.rlhf.preferring import rows
 def test_chosen_answers_cite_first_and_rejected_ones_do_not() -> None:
     made = planted(60)
     assert made == planted(60)
-    assert len({row["prompt"][1]["content"] for row in made}) == 60
-    assert [bool(passages_of(row["prompt"])) for row in made].count(True) == 45
+    assert len({row["prompt"][1]["content"] for row in made}) == 90
+    assert [bool(passages_of(row["prompt"])) for row in made].count(True) == 60
     for row in made:
         chosen, rejected = (row[key][0]["content"] or "" for key in ("chosen", "rejected"))
         assert cite_first(row, chosen) > cite_first(row, rejected)
