@@ -108,7 +108,7 @@ def check_files(files: FilesArgument, as_json: JsonOption = False) -> None:
         )
     else:
         _print(report)
-        typer.echo(f"{report.rows} readable rows, {errors} errors, {warnings} warnings")
+        typer.echo(f"readable rows: {report.rows}, errors: {errors}, warnings: {warnings}")
     raise typer.Exit(1 if errors else 0)
 
 

@@ -140,7 +140,7 @@ def cluster_bootstrap(
         seed: the same clusters in the same order give the same interval.
     """
     draw = random.Random(seed)
-    rates = []
+    rates: list[float] = []
     while len(rates) < resamples:
         drawn = draw.choices(clusters, k=len(clusters))
         wins, losses = sum(won for won, _ in drawn), sum(lost for _, lost in drawn)

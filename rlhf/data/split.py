@@ -78,7 +78,7 @@ def _chosen(found: Sequence[Sequence[int]], target: int) -> set[int]:
             held.update(group)
     if not held and len(found) > 1:
         # Every group is larger than the share: the smallest is nearest to it.
-        held.update(min(found, key=len))
+        held.update(min(found, key=lambda group: len(group)))
     return held
 
 

@@ -81,7 +81,7 @@ def test_the_commands_check_build_verify_and_export(dataset: Path, tmp_path: Pat
     (tmp_path / "bad.csv").write_text("prompt,chosen,rejected\nA?,Same.,Same.\nB?,x\n")
     done = rlhf("dataset", "check", str(tmp_path / "bad.csv"))
     assert done.returncode == 1
-    assert "1 readable rows, 2 errors, 0 warnings" in done.stdout
+    assert "readable rows: 1, errors: 2, warnings: 0" in done.stdout
     done = rlhf("dataset", "build", str(tmp_path / "bad.csv"), "--out", str(tmp_path / "never"))
     assert (done.returncode, "bad.csv:3: has 2 cells" in done.stderr) == (1, True)
     assert "cannot be read" in rlhf("dataset", "check", str(tmp_path / "absent.jsonl")).stderr
