@@ -23,6 +23,7 @@ def create_app(settings: Settings) -> Starlette:
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         settings.folder.mkdir(parents=True, exist_ok=True)
+        settings.folder.chmod(0o700)  # what people asked and were answered
         with only_one(settings.folder / "traces.lock", f"The trace store {settings.folder}"):
             pairs = open_key_file(settings.key_file, settings.project)
             database = TraceDatabase(settings.folder / "traces.sqlite")

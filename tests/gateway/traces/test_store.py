@@ -44,8 +44,10 @@ async def test_what_was_acknowledged_survives_the_process(tmp_path: Path) -> Non
 
 
 async def test_the_key_file_is_for_its_owner_only(store: TraceStore) -> None:
-    mode = stat.S_IMODE((store.data / "langfuse-keys.json").stat().st_mode)
-    assert mode == 0o600
+    modes = {
+        name: stat.S_IMODE((store.data / name).stat().st_mode) for name in ("langfuse-keys.json", "traces")
+    }
+    assert modes == {"langfuse-keys.json": 0o600, "traces": 0o700}
 
 
 @pytest.mark.parametrize(
@@ -113,6 +115,10 @@ async def test_a_gzip_bomb_is_refused(tmp_path: Path) -> None:
         (b"x", {**PROTOBUF, "content-encoding": "br"}),
         (batch({"trace": "", "id": "01" * 8}).SerializeToString(), PROTOBUF),
         (batch(span(), {"trace": TRACE, "id": ""}).SerializeToString(), PROTOBUF),
+    ],
+    ids=[
+        *("no protobuf", "half a JSON", "spans that are a number", "deep JSON", "no gzip", "half a gzip"),
+        *("another encoding", "a span without trace", "a span without id"),
     ],
 )
 async def test_what_cannot_be_read_is_refused_for_good(
