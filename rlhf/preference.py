@@ -25,8 +25,7 @@ CITED = re.compile(r"\s*\[(\d{1,2})\]")
 PASSAGE = re.compile(r"^\[(\d{1,2})\] ", re.MULTILINE)
 Row = dict[str, Any]
 KEEPING, CALLS = 3, 0.7
-"""One row in three has nothing to cite and keeps what the starter does; 70 % of those are calls. Without them
-the first run lost 7 points of its exact calls."""
+"""One row in three has nothing to cite and keeps what the starter does; 70 % of those are calls."""
 TOOLS = json.dumps([BY_NAME[name] for name in SERVED])
 """What agents with documents and a database are offered."""
 SYLLABLES = ("bar", "cor", "del", "fen", "gal", "hol", "kin", "lar", "mor", "nel", "pel", "ros", "sal", "tor")
