@@ -95,7 +95,7 @@ def test_databases_are_listed_and_a_wrong_one_is_refused(stack: Stack, tmp_path:
 def test_status_and_doctor_see_a_healthy_installation(stack: Stack) -> None:
     done = stack.loopyard("status", "--json")
     assert done.returncode == 0
-    assert [service["state"] for service in json.loads(done.stdout)["services"]] == ["ready"] * 4
+    assert [service["state"] for service in json.loads(done.stdout)["services"]] == ["ready"] * 5
     done = stack.loopyard("doctor")
     assert "accepted as admin" in done.stdout
     assert "prepared" in done.stdout
