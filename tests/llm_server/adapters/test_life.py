@@ -82,7 +82,7 @@ def test_a_forced_unload_ends_what_still_runs(rig: Rig) -> None:
 def test_the_least_recently_used_is_evicted_and_comes_back(make_rig: Callable[..., Rig]) -> None:
     size = make_rig(data="one").made("a", 1).resident
     assert size is not None
-    rig = make_rig(budget=2 * size.bytes + 100, data="two")
+    rig = make_rig(budget=2 * size.bytes + size.bytes // 2, data="two")
     versions = [rig.made(name, seed) for seed, name in enumerate("abc")]
     assert [v.state for v in versions] == [State.EVICTED, State.READY, State.READY]
     said = rig.run("hello", "a").wait().text
@@ -93,7 +93,7 @@ def test_the_least_recently_used_is_evicted_and_comes_back(make_rig: Callable[..
 def test_what_is_pinned_stays_and_a_full_memory_says_so(make_rig: Callable[..., Rig]) -> None:
     size = make_rig(data="one").made("a", 1).resident
     assert size is not None
-    rig = make_rig(budget=size.bytes + 100, data="two")
+    rig = make_rig(budget=size.bytes + size.bytes // 2, data="two")
     kept = rig.made("a", 1)
     rig.manager.store.change("a", None, True)
     with pytest.raises(Unavailable) as full:
