@@ -24,7 +24,8 @@ from datasets import Dataset
 from peft import LoraConfig, PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback, set_seed
 from transformers.utils import logging as transformers_logging
-from trl import DPOConfig, DPOTrainer
+from trl.trainer.dpo_config import DPOConfig
+from trl.trainer.dpo_trainer import DPOTrainer
 
 from rlhf.errors import TrainingError, WrongReference
 from rlhf.pairs import Pairs, read_rows, render
@@ -69,14 +70,14 @@ def hushed() -> Iterator[None]:
     each other's old names, and warn of it.
     """
     datasets.disable_progress_bars()
-    transformers_logging.disable_progress_bar()
-    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers' own
+    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # transformers' own
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*is deprecated and will be removed", FutureWarning)
         yield
 
 
-class Trainer(DPOTrainer):  # type: ignore[misc]  # TRL is untyped
+class Trainer(DPOTrainer):
     """TRL's, without the message to its makers."""
 
     def _send_telemetry(self) -> None:
@@ -198,9 +199,8 @@ def arguments(recipe: Recipe, out: Path) -> DPOConfig:
 
 def check_reference(trainer: Trainer) -> None:
     """Before the first step the adapter is its reference, so rewards are zero. WrongReference where not."""
-    few = trainer.train_dataset.select(
-        range(min(len(trainer.train_dataset), 2 * trainer.args.train_batch_size))
-    )
+    rows: Any = trainer.train_dataset
+    few = rows.select(range(min(len(rows), 2 * trainer.args.train_batch_size)))
     found = trainer.evaluate(eval_dataset=few)
     trainer.state.log_history.clear()
     rewards = {name: found[f"eval_rewards/{name}"] for name in ("chosen", "rejected", "margins")}

@@ -149,7 +149,7 @@ def figures(server: Server, model: str, cases: Sequence[Case], tell: Tell) -> di
 def mean(kinds: dict[str, Any], name: str) -> float:
     """Of a share over kinds, each with its count of cases."""
     total = sum(row["count"] for row in kinds.values())
-    return round(sum(row[name] * row["count"] for row in kinds.values()) / max(1, total), 4)
+    return float(round(sum(row[name] * row["count"] for row in kinds.values()) / max(1, total), 4))
 
 
 def checks(found: Evaluation, trained: dict[str, Any], gate: Gate) -> list[Check]:

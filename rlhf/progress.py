@@ -9,7 +9,7 @@ from rich.progress import Progress as Bar
 from transformers import TrainerCallback
 
 
-class Progress(TrainerCallback):  # type: ignore[misc]  # transformers' callbacks are untyped
+class Progress(TrainerCallback):
     """A bar in a terminal; a line every tenth of the way elsewhere."""
 
     def __init__(self, batch: int) -> None:

@@ -215,7 +215,7 @@ class Retraining:
             )
 
         def still(result: Result) -> bool:
-            return self.server.stable(self.order.name) == result["digest"]
+            return bool(self.server.stable(self.order.name) == result["digest"])
 
         inputs = [version.digest, self.server.url, self.order.recipe.digest("deploy")]
         return self.steps.run("deploy", inputs, work, still)

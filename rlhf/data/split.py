@@ -78,7 +78,7 @@ def _chosen(found: Sequence[Sequence[int]], target: int) -> set[int]:
             held.update(group)
     if not held and len(found) > 1:
         # Every group is larger than the share: the smallest is nearest to it.
-        held.update(min(found, key=lambda group: len(group)))
+        held.update(sorted(found, key=len)[0])
     return held
 
 

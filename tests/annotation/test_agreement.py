@@ -66,7 +66,8 @@ def test_kappa_leaves_out_what_one_did_not_label() -> None:
 
 
 def test_position_bias_is_a_share_and_how_surprising_it_is() -> None:
-    bias = position_bias(["first"] * 8 + ["second"] * 2 + ["tie"] * 5)
+    places: tuple[tuple[Shown, int], ...] = (("first", 8), ("second", 2), ("tie", 5))
+    bias = position_bias([place for place, count in places for _ in range(count)])
     assert (bias.first, bias.second, bias.share) == (8, 2, 0.8)
     # 2 (1 + 10 + 45) / 1024
     assert bias.p_value == 0.109375

@@ -121,6 +121,7 @@ def test_another_reference_is_refused(base: Path, tmp_path: Path) -> None:
     with hushed():
         trainer = prepare(recipe(), used, held, tmp_path, base, tmp_path / "first" / "adapter", tokenizer)
         check_reference(trainer)
+    assert trainer.model is not None
     for name, parameter in trainer.model.named_parameters():
         if ".ref." in name:
             parameter.data.zero_()
