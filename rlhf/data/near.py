@@ -42,7 +42,7 @@ def near_pairs(texts: Sequence[Sequence[str]], threshold: float = THRESHOLD) -> 
 
     Of three equal texts, the first is paired with the second and the third: every group hangs together.
     """
-    from datasketch import MinHash, MinHashLSH  # type: ignore[import-untyped]
+    from datasketch import MinHash, MinHashLSH  # type: ignore[import-untyped]  # it has no types
 
     first: dict[tuple[str, ...], int] = {}
     for at, words in enumerate(texts):
