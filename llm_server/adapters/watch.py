@@ -37,10 +37,9 @@ Current = Callable[[], AdapterManager | None]
 async def watch(folder: Path, current: Current, stop: asyncio.Event) -> None:
     """Follow the folder until `stop`. Other content is a new version, made `stable` when it is ready."""
     known: dict[str, Path] = {}
-    manager = current()
-    if manager is not None:
-        await _follow(folder, known, manager)
-    # It wakes up by itself too, to see whether another manager serves.
+    manager: AdapterManager | None = None
+    # The first look comes after the watcher stands: what is put there in between would be missed for good.
+    # It wakes up by itself for that look, and to see whether another manager serves.
     changes = awatch(
         folder,
         stop_event=stop,
