@@ -26,12 +26,13 @@ from gateway.middleware import BodyLimit, RequestFrame
 from gateway.projects import endpoints as projects
 from gateway.settings import Settings
 from gateway.static import Console
+from gateway.trace_view import endpoints as trace_view
 from gateway.traces import relay_endpoint
 from gateway.v1 import endpoints as v1
 from gateway.wiring import Services, open_services
 from graphs.errors import GraphsError, RunStopped
 
-DOMAINS = (accounts, agents, projects, documents, databases, conversations, chat, feedback)
+DOMAINS = (accounts, agents, projects, documents, databases, conversations, chat, feedback, trace_view)
 
 
 def create_app(settings: Settings) -> FastAPI:

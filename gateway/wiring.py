@@ -25,8 +25,10 @@ from gateway.hop import Hop
 from gateway.mcp.service import ToolCalls
 from gateway.projects.service import Projects
 from gateway.settings import Settings
+from gateway.trace_view.service import TraceView
+from gateway.trace_view.source import open_source
 from gateway.traces.relay import Relay, open_relay
-from gateway.traces.sink import open_tracing
+from gateway.traces.sink import open_tracing, sink_of
 from graphs.agent import Agents
 from graphs.checkpoints import open_postgres, open_sqlite
 from graphs.llm import Models
@@ -56,6 +58,7 @@ class Services:
     feedbacks: Feedbacks
     relay: Relay
     """To the trace store."""
+    traces: TraceView
 
 
 @asynccontextmanager
@@ -100,6 +103,9 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             chats=Chats(thinking, agents, conversations, documents, databases, hop, tracing),
             feedbacks=Feedbacks(database, tracing),
             relay=await stack.enter_async_context(open_relay(settings.traces_url)),
+            traces=TraceView(
+                database, await stack.enter_async_context(open_source(lambda: sink_of(settings)))
+            ),
         )
         await _prepare(services)
         await ingestion.start()
@@ -114,6 +120,7 @@ async def _prepare(services: Services) -> None:
     await services.projects.ensure(account_id, services.settings.default_project)
     if count := await services.conversations.interrupt_running():
         _log.warning("answers were interrupted", extra={"count": count})
+    await services.feedbacks.spool()
 
 
 def _model_http() -> httpx2.AsyncClient:

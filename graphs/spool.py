@@ -10,6 +10,7 @@ import base64
 import gzip
 import itertools
 import logging
+import os
 import threading
 import time
 from dataclasses import dataclass
@@ -70,19 +71,25 @@ class Spool:
         self._held = sum(file.stat().st_size for file in self.waiting())
 
     def put(self, batch: bytes, kind: str = SPANS) -> None:
-        """Raises OSError where the disk is full."""
+        """Returns when the batch is on disk. Raises OSError where that is full."""
         packed = gzip.compress(batch, 3) if kind == SPANS else batch
         with self._lock:
+            if len(packed) > self._bound:
+                self._count_dropped()
+                return
             self._make_room(len(packed))
             name = f"{time.time_ns():020d}-{next(self._count):06d}"
             partial = self._folder / f"{name}.partial"
-            partial.write_bytes(packed)
+            with partial.open("wb") as file:
+                file.write(packed)
+                file.flush()
+                os.fsync(file.fileno())
             partial.rename(partial.with_suffix(kind))
             self._held += len(packed)
 
     def waiting(self) -> list[Path]:
-        """The oldest first."""
-        return sorted(file for file in self._folder.iterdir() if file.suffix in ADDRESSES)
+        """The oldest first; none where somebody has removed the folder."""
+        return sorted(file for file in self._folder.glob("*") if file.suffix in ADDRESSES)
 
     def remove(self, file: Path) -> None:
         """A batch that has arrived, or never will."""
@@ -104,8 +111,11 @@ class Spool:
             if self._held + size <= self._bound:
                 return
             self._unlink(file)
-            self.dropped += 1
-            _log.warning("spans were dropped, the spool is full", extra={"dropped": self.dropped})
+            self._count_dropped()
+
+    def _count_dropped(self) -> None:
+        self.dropped += 1
+        _log.warning("a batch was dropped, the spool is full", extra={"dropped": self.dropped})
 
 
 class Courier(threading.Thread):

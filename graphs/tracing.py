@@ -133,14 +133,24 @@ class Tracing:
             _log.warning("a run goes untraced", exc_info=True)
             return UNTRACED
 
-    def score(self, scores: Sequence[Mapping[str, Any]]) -> None:
-        """Sends scores as Langfuse's API has them, after the spans that are on their way already."""
+    def score(self, scores: Sequence[Mapping[str, Any]]) -> bool:
+        """Sends scores as Langfuse's API has them, after the spans that are on their way already.
+
+        Whether they are safe on disk; False where it is full.
+        """
         self._provider.force_flush(2000)
         try:
             self._spool.put(json.dumps(scores).encode(), SCORES)
         except OSError as error:
             _log.warning("scores could not be written", extra={"error": str(error)})
+            return False
         self._courier.wake()
+        return True
+
+    @property
+    def dropped(self) -> int:
+        """Batches that the spool had no room for since the start."""
+        return self._spool.dropped
 
     def close(self) -> None:
         """Writes what is left to disk, and takes to the sink what it takes within moments."""

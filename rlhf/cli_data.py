@@ -1,4 +1,4 @@
-"""`python -m rlhf dataset build | check | verify | export`."""
+"""`python -m rlhf dataset inspect | build | check | verify | export`."""
 
 from __future__ import annotations
 
@@ -29,9 +29,30 @@ app = typer.Typer(
     "  python -m rlhf dataset check feedback.jsonl\n\n"
     "  python -m rlhf dataset build feedback.jsonl --out data/datasets/first",
 )
-FilesArgument = Annotated[list[Path], typer.Argument(help="JSON lines or CSV files.")]
+FilesArgument = Annotated[list[Path], typer.Argument(help="JSON lines, CSV or Parquet files.")]
 FolderArgument = Annotated[Path, typer.Argument(help="A folder that `dataset build` made.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+
+
+@app.command("inspect")
+def inspect_file(
+    file: Annotated[Path, typer.Argument(help="JSON lines, CSV or Parquet.")],
+    memory: Annotated[int, typer.Option(help="Megabytes that it may take; 0 is no limit.")] = 0,
+) -> None:
+    """Say what a file of rows is, as one JSON object: format, rows, columns, text statistics.
+
+    Exit code 1 if it cannot be read; the text names the byte or the line.
+
+    Example: [bold]python -m rlhf dataset inspect feedback.parquet[/]
+    """
+    import json
+    import resource
+
+    from rlhf.data.inspect import inspect
+
+    if memory:
+        resource.setrlimit(resource.RLIMIT_AS, (memory << 20, memory << 20))
+    typer.echo(json.dumps(inspect(file), ensure_ascii=False))
 
 
 @app.command("build")

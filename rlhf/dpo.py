@@ -32,12 +32,15 @@ from rlhf.pairs import Pairs, read_rows, render
 from rlhf.progress import Progress
 from rlhf.recipe import Recipe
 from rlhf.registry import CONFIG, content_digest, weights_of, write
+from rlhf.replay import Rehearsing, rehearsal
 
 BASE_KEY = "base_sha256"
 """llm_server refuses an adapter whose configuration names another base under this key."""
-DEPENDS = ("method", "seed", "device", "threads", "lora", "train")
+DEPENDS = ("method", "seed", "device", "threads", "lora", "train", "replay")
 """Blocks of the recipe that the adapter depends on."""
 FILES = ("train.jsonl", "held_out.jsonl")
+ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
+"""Layers of attention as most models name them."""
 NOISE = 1e-3
 """Nats that a reward may be off zero before the first step."""
 WHOLE = ("trainer_state.json", "optimizer.pt", "scheduler.pt", "adapter_model.safetensors")
@@ -77,7 +80,7 @@ def hushed() -> Iterator[None]:
         yield
 
 
-class Trainer(DPOTrainer):
+class Trainer(Rehearsing, DPOTrainer):
     """TRL's, without the message to its makers."""
 
     def _send_telemetry(self) -> None:
@@ -147,7 +150,7 @@ def prepare(
         r=recipe.lora.rank,
         lora_alpha=recipe.lora.alpha,  # type: ignore[arg-type]  # a float is right, PEFT says int
         lora_dropout=recipe.lora.dropout,
-        target_modules="all-linear",
+        target_modules=list(ATTENTION) if recipe.lora.layers == "attention" else "all-linear",
         task_type="CAUSAL_LM",
     )
     if adapter is not None:
@@ -160,6 +163,7 @@ def prepare(
         processing_class=tokenizer,
         peft_config=None if adapter is not None else lora,
     )
+    made.rehearsal = rehearsal(recipe.replay, tokenizer, recipe.seed, recipe.train.max_tokens)
     for callback in (transformers.PrinterCallback, transformers.ProgressCallback):
         made.remove_callback(callback)
     watch: TrainerCallback = Progress(recipe.train.batch)
@@ -230,6 +234,7 @@ def history(trainer: Trainer) -> list[dict[str, float]]:
     """Logged steps, each once."""
     names = (
         "loss",
+        "rehearsal",
         "rewards/margins",
         "rewards/accuracies",
         "logps/chosen",

@@ -4,6 +4,9 @@ RlhfError
  |- SettingsError      a setting that does not exist or makes no sense
  |- WorkerBusy         another worker has this folder
  |- JobNotFound        no job of this id
+ |- JobRefused         what was asked of a job makes no sense
+ |- PipelineError      a pipeline that cannot be read or makes no sense; names file, line, step and remedy
+ |- StepFailed         a step of a pipeline that could not be done
  |- CheckFailed        there are no models, or one is not what it was
  |- RecipeError        a recipe that cannot be read, or a key or value in it that makes no sense
  |- TrainingError      training cannot begin or go on: no rows, no memory, no room on the disk
@@ -33,6 +36,18 @@ class WorkerBusy(RlhfError):
 
 class JobNotFound(RlhfError):
     """No job of this id."""
+
+
+class JobRefused(RlhfError):
+    """What was asked of a job makes no sense."""
+
+
+class PipelineError(RlhfError):
+    """A pipeline that cannot be read or makes no sense; names file, line, step and remedy."""
+
+
+class StepFailed(RlhfError):
+    """A step of a pipeline that could not be done."""
 
 
 class CheckFailed(RlhfError):

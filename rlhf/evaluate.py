@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -16,7 +16,7 @@ from rlhf.recipe import Evaluate, Gate
 from rlhf.serving import Server
 from rlhf.starter.answering import ServerAnswerer
 from rlhf.starter.cases import Case, handwritten, own, quiet
-from rlhf.starter.evaluate import score
+from rlhf.starter.evaluate import mean, score
 
 WRITTEN = Path(__file__).parent / "starter" / "handwritten.yaml"
 Tell = Callable[[str], None]
@@ -42,6 +42,8 @@ class Evaluation:
     length_ratio: float
     tool_calls: dict[str, dict[str, float]]
     """`current` and `candidate`: share of `exact` calls, of the right `tool`, of `valid` ones; `count`."""
+    kinds: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
+    """The same by kind of case; `tool` only where a call is wanted."""
 
     def as_json(self) -> dict[str, Any]:
         """For files."""
@@ -72,8 +74,8 @@ def evaluate(
         {"prompt_id": str(row["pair_id"]), "current": one, "candidate": other}
         for row, one, other in zip(rows, said["current"], said["candidate"], strict=True)
     ]
-    cases = tool_cases(plan.cases)
-    calls = {
+    cases = tool_cases(plan.cases, plan.seed)
+    kinds = {
         side: figures(server, model, cases, tell)
         for side, model in (("current", current), ("candidate", candidate))
     }
@@ -85,7 +87,8 @@ def evaluate(
         answers,
         kept(judge, rows, said),
         round(sum(map(len, said["candidate"])) / max(1, sum(map(len, said["current"]))), 4),
-        calls,
+        {side: overall(found) for side, found in kinds.items()},
+        kinds,
     )
 
 
@@ -120,36 +123,39 @@ def kept(judge: Judge, rows: Sequence[Row], said: dict[str, list[str]]) -> dict[
     }
 
 
-def tool_cases(count: int) -> list[Case]:
+def tool_cases(count: int, seed: int) -> list[Case]:
     """The starter's own examination of calls: known and new wording, talk, hand-written sentences."""
     if not count:
         return []
-    rng, words = Random(77), own_words()
+    rng, words = Random(seed), own_words()
     cases = [*own(rng, words, False, count), *own(rng, words, True, count), *quiet(rng, words, count)]
     return cases + list(handwritten(WRITTEN))
 
 
-def figures(server: Server, model: str, cases: Sequence[Case], tell: Tell) -> dict[str, float]:
-    """Shares over all cases, greedy."""
+def figures(server: Server, model: str, cases: Sequence[Case], tell: Tell) -> dict[str, dict[str, float]]:
+    """Shares by kind of case, greedy."""
     if not cases:
-        return {"count": 0}
+        return {}
     asked = ServerAnswerer(server.url, server.key, server.base())
     # An exact version answers to its id and is in no list.
     asked.model = model
     by_kind, _ = score(cases, asked, lambda text: tell(f"{model}: {text}"))
-    called = {kind: row for kind, row in by_kind.items() if "tool" in row}
+    return by_kind
+
+
+def overall(kinds: dict[str, dict[str, float]]) -> dict[str, float]:
+    """Over all kinds."""
+    rows = list(kinds.values())
+    called = [row for row in rows if "tool" in row]
+    count = sum(row["count"] for row in rows)
+    if not count:
+        return {"count": 0}
     return {
-        "count": len(cases),
-        "exact": mean(by_kind, "exact"),
+        "count": count,
+        "exact": mean(rows, "exact"),
         "tool": mean(called, "tool"),
-        "valid": mean(by_kind, "valid"),
+        "valid": mean(rows, "valid"),
     }
-
-
-def mean(kinds: dict[str, Any], name: str) -> float:
-    """Of a share over kinds, each with its count of cases."""
-    total = sum(row["count"] for row in kinds.values())
-    return float(round(sum(row[name] * row["count"] for row in kinds.values()) / max(1, total), 4))
 
 
 def checks(found: Evaluation, trained: dict[str, Any], gate: Gate) -> list[Check]:

@@ -1,20 +1,23 @@
 """The contract of a job: what can be asked of the worker, and what becomes of it. Free of torch.
 
 A job is a durable DBOS workflow: each step is recorded, a worker that was killed runs only what is missing.
-The record is an SQLite file in DATA/jobs; this module writes requests into it and reads states from it, the
-worker alone runs them.
+The record is an SQLite file in DATA/jobs, or a PostgreSQL database that several workers share; this module
+writes requests into it and reads states from it, the workers alone run them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-from rlhf.errors import JobNotFound
+from rlhf.errors import JobNotFound, JobRefused
+from rlhf.logbook import Logbook, LogLine, Progress
 
 if TYPE_CHECKING:
     from dbos import WorkflowStatus
@@ -23,17 +26,28 @@ APPLICATION = "loopyard"
 # Pinned: DBOS resumes only jobs of the same version. A workflow whose steps change gets a new name instead
 # ("check-2"), so that an update strands nothing.
 APPLICATION_VERSION = "1"
-CPU_QUEUE = "cpu"
+CPU_QUEUE, GPU_QUEUE = "cpu", "gpu"
+# Whatever only waits for others: it holds no processor, so that no number of them blocks one that computes.
+WAITING_QUEUE = "waiting"
+Resource = Literal["cpu", "gpu"]
+FIRST, NORMAL, LAST = 1, 100, 10_000
+APPROVAL = "approval"
+KINDS = "kinds.json"
 
 
 class Kind(StrEnum):
-    """What the worker can do; the value is the name of the workflow."""
+    """What every worker can do; the value is the name of the workflow. A worker's plugins add more."""
 
     CHECK = "check"
+    """Arguments: folder of the models, file of the record."""
+    TRAIN = "train"
+    """Arguments: recipe as a dict, folder of the dataset."""
+    PIPELINE = "pipeline"
+    """Arguments: specification as a dict, parameters as a dict."""
 
 
 class State(StrEnum):
-    """Where a job is."""
+    """Where a job, or a part of one, is."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -51,6 +65,7 @@ STATES = {
     "CANCELLED": State.CANCELLED,
     "MAX_RECOVERY_ATTEMPTS_EXCEEDED": State.FAILED,
 }
+ENDED = frozenset({State.DONE, State.FAILED, State.CANCELLED})
 
 
 @dataclass(frozen=True)
@@ -61,6 +76,9 @@ class Job:
         created_at: Unix time in seconds.
         result: what the job returned, None unless it is done.
         error: why it failed, empty unless it did.
+        progress: None before it has begun, and for a kind that says nothing.
+        priority: 1 goes first; among equals the older one.
+        title: what the asker called it, such as the name of the pipeline.
     """
 
     id: str
@@ -69,11 +87,45 @@ class Job:
     created_at: float
     result: Any = None
     error: str = ""
+    progress: Progress | None = None
+    priority: int = NORMAL
+    resource: Resource = "cpu"
+    title: str = ""
+    started_at: float | None = None
+    ended_at: float | None = None
 
 
-def database_url(folder: Path) -> str:
-    """Address of the durable record in a jobs folder."""
-    return f"sqlite:///{folder.absolute() / 'jobs.sqlite'}"
+@dataclass(frozen=True)
+class Part:
+    """A step of a pipeline as it stands.
+
+    Attributes:
+        kind: the step's kind, such as `train`.
+        state: None before its turn.
+        waits_for_approval: it goes on when somebody calls `Jobs.approve`.
+        reused: its output was there already, made from the same inputs by the same code.
+        result: outputs by port, once it is done.
+    """
+
+    name: str
+    kind: str
+    state: State | None
+    error: str = ""
+    progress: Progress | None = None
+    waits_for_approval: bool = False
+    reused: bool = False
+    seconds: float | None = None
+    result: Mapping[str, Any] | None = None
+
+
+def database_url(folder: Path, url: str = "") -> str:
+    """Address of the durable record: `url` (PostgreSQL), or the SQLite file in a jobs folder."""
+    return url or f"sqlite:///{folder.absolute() / 'jobs.sqlite'}"
+
+
+def part_id(job_id: str, step: str, turn: int) -> str:
+    """Id of the workflow that runs a step; a job that is resumed takes another turn."""
+    return f"{job_id}.{turn}.{step}"
 
 
 class Jobs:
@@ -81,13 +133,15 @@ class Jobs:
 
     Args:
         folder: the worker's RLHF_DATA; its record is made by the worker's first start.
+        url: the worker's RLHF_JOBS_URL.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, url: str = "") -> None:
         # Here and not above: whoever only needs the names need not load an SQL toolkit.
         from dbos import DBOSClient
 
-        self._client = DBOSClient(system_database_url=database_url(folder), application_name=APPLICATION)
+        self.folder, self.book = folder, Logbook(folder)
+        self._client = DBOSClient(system_database_url=database_url(folder, url), application_name=APPLICATION)
 
     def __enter__(self) -> Self:
         return self
@@ -95,14 +149,39 @@ class Jobs:
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
         self._client.destroy()
 
-    def ask(self, kind: Kind, *arguments: object, once: str | None = None) -> str:
+    def kinds(self) -> Sequence[str]:
+        """What the worker that started last can do, plugins included."""
+        file = self.folder / KINDS
+        return list(json.loads(file.read_text())) if file.is_file() else [kind.value for kind in Kind]
+
+    def ask(
+        self,
+        kind: str,
+        *arguments: object,
+        once: str | None = None,
+        priority: int = NORMAL,
+        resource: Resource = "cpu",
+        title: str = "",
+    ) -> str:
         """Put a job into the queue; gives its id.
 
         Args:
             once: an id of the caller's: asked twice with the same one, the first job is given back.
+            priority: 1 (first) to 10,000 (last).
+            resource: `gpu` waits for a lease on a GPU; where the worker has none it runs on the CPU.
+
+        Raises:
+            JobRefused: no worker knows this kind, or the priority or the id makes no sense.
         """
-        options: dict[str, Any] = {"queue_name": CPU_QUEUE, "workflow_name": kind.value}
-        options["app_version"] = APPLICATION_VERSION
+        self._check(str(kind), once, priority)
+        queue = {"gpu": GPU_QUEUE, "cpu": CPU_QUEUE}[resource]
+        options: dict[str, Any] = {
+            "queue_name": WAITING_QUEUE if kind == Kind.PIPELINE else queue,
+            "workflow_name": str(kind),
+            "app_version": APPLICATION_VERSION,
+            "priority": priority,
+            "attributes": {"resource": resource, "title": title},
+        }
         if once:
             options["workflow_id"] = once
         return self._client.enqueue(options, *arguments).get_workflow_id()  # type: ignore[arg-type]  # a TypedDict
@@ -118,31 +197,116 @@ class Jobs:
         Raises:
             JobNotFound: there is none of this id.
         """
-        found = self._client.list_workflows(workflow_ids=[job_id])
-        if not found:
-            raise JobNotFound(f"there is no job {job_id!r}")
-        return _job(found[0])
+        return self._job(self._workflow(job_id))
 
     def list(self, limit: int = 50) -> Sequence[Job]:
         """The latest jobs, the newest first."""
-        return [_job(w) for w in self._client.list_workflows(limit=limit, sort_desc=True)]
+        found = self._client.list_workflows(limit=limit, sort_desc=True, has_parent=False, load_input=False)
+        return [self._job(workflow) for workflow in found]
 
     def steps(self, job_id: str) -> Sequence[str]:
         """Names of the steps that are recorded as done, in order."""
         return [step["function_name"] for step in self._client.list_workflow_steps(job_id)]
 
+    def parts(self, job_id: str) -> Sequence[Part]:
+        """The steps of a pipeline in the order of its specification; empty for another kind of job."""
+        workflow = self._workflow(job_id)
+        if workflow.name != Kind.PIPELINE or workflow.input is None:
+            return []
+        specified: Mapping[str, Mapping[str, Any]] = workflow.input["args"][0]["steps"]
+        latest: dict[str, WorkflowStatus] = {}
+        for child in self._client.list_workflows(parent_workflow_id=job_id, load_input=False):
+            latest[child.workflow_id.rpartition(".")[2]] = child
+        return [self._part(name, step, latest.get(name)) for name, step in specified.items()]
+
+    def log(self, job_id: str, after: int = 0) -> Sequence[LogLine]:
+        """What a job said after line `after`; those of a pipeline's steps among them. JobNotFound."""
+        self._workflow(job_id)
+        return self.book.read(job_id, after)
+
     def cancel(self, job_id: str) -> None:
-        """Stop a job before its next step."""
-        self._client.cancel_workflow(job_id)
+        """Stop a job: what computes is killed with everything that it started, what it had not finished is
+        deleted.
+        """
+        self._client.cancel_workflow(job_id, cancel_children=True)
+
+    def resume(self, job_id: str) -> None:
+        """Run a job again that has failed or was cancelled, under its id; steps whose output is there are
+        not done again. JobNotFound; JobRefused where it runs or is done.
+        """
+        job = self.get(job_id)
+        if job.state not in (State.FAILED, State.CANCELLED):
+            raise JobRefused(f"job {job_id} is {job.state}; only one that failed or was cancelled resumes")
+        queue = WAITING_QUEUE if job.kind == Kind.PIPELINE else job.resource
+        self._client.rewind_workflow(job_id, queue_name=queue, application_version=APPLICATION_VERSION)
+
+    def approve(self, job_id: str, step: str, approved: bool, by: str, note: str = "") -> None:
+        """Answer a step that waits for approval. JobNotFound; JobRefused where it does not wait."""
+        waiting = [part.name for part in self.parts(job_id) if part.waits_for_approval]
+        if step not in waiting:
+            known = ", ".join(waiting) or "no step"
+            raise JobRefused(f"`{step}` of job {job_id} does not wait for approval; {known} does")
+        children = self._client.list_workflows(parent_workflow_id=job_id, status="PENDING", load_input=False)
+        [child] = [c for c in children if c.workflow_id.rpartition(".")[2] == step]
+        answer = {"approved": approved, "by": by, "note": note}
+        self._client.send(child.workflow_id, answer, topic=APPROVAL)
+
+    def _workflow(self, job_id: str) -> WorkflowStatus:
+        found = self._client.list_workflows(workflow_ids=[job_id])
+        if not found:
+            raise JobNotFound(f"there is no job {job_id!r}")
+        return found[0]
+
+    def _check(self, kind: str, once: str | None, priority: int) -> None:
+        if kind not in (known := self.kinds()):
+            near = difflib.get_close_matches(kind, known, 1)
+            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+            raise JobRefused(f"no worker does jobs of the kind {kind!r}; {hint}")
+        if not FIRST <= priority <= LAST:
+            raise JobRefused(f"the priority {priority} is not between {FIRST} and {LAST}")
+        if once is not None and not (once.replace("-", "").replace("_", "").isalnum() and len(once) <= 80):
+            raise JobRefused(f"the id {once!r} is not made of up to 80 letters, digits, - and _")
+
+    def _job(self, workflow: WorkflowStatus) -> Job:
+        state = STATES[workflow.status]
+        attributes = workflow.attributes or {}
+        return Job(
+            id=workflow.workflow_id,
+            kind=workflow.name,
+            state=state,
+            created_at=(workflow.created_at or 0) / 1000,
+            result=workflow.output if state is State.DONE else None,
+            error=_error(workflow),
+            progress=self.book.progress(workflow.workflow_id),
+            priority=workflow.priority or NORMAL,
+            resource=attributes.get("resource", "cpu"),
+            title=attributes.get("title", ""),
+            started_at=_seconds(workflow.dequeued_at),
+            ended_at=_seconds(workflow.completed_at),
+        )
+
+    def _part(self, name: str, step: Mapping[str, Any], child: WorkflowStatus | None) -> Part:
+        kind = str(step.get("kind", ""))
+        if child is None:
+            return Part(name, kind, None)
+        state = STATES[child.status]
+        output: Mapping[str, Any] = child.output if state is State.DONE else {}
+        return Part(
+            name,
+            kind,
+            state,
+            error=_error(child),
+            progress=self.book.progress(child.workflow_id),
+            waits_for_approval=kind == APPROVAL and state is State.RUNNING,
+            reused=bool(output.get("reused")),
+            seconds=output.get("seconds"),
+            result=output.get("outputs"),
+        )
 
 
-def _job(workflow: WorkflowStatus) -> Job:
-    state = STATES[workflow.status]
-    return Job(
-        id=workflow.workflow_id,
-        kind=workflow.name,
-        state=state,
-        created_at=(workflow.created_at or 0) / 1000,
-        result=workflow.output if state is State.DONE else None,
-        error=str(workflow.error or workflow.status) if state is State.FAILED else "",
-    )
+def _error(workflow: WorkflowStatus) -> str:
+    return str(workflow.error or workflow.status) if STATES[workflow.status] is State.FAILED else ""
+
+
+def _seconds(milliseconds: int | None) -> float | None:
+    return milliseconds / 1000 if milliseconds is not None else None

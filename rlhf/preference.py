@@ -64,6 +64,14 @@ def planted(count: int, seed: int = 5) -> list[Row]:
     return list(rows.values())
 
 
+def kept_rows(count: int, seed: int) -> list[Row]:
+    """Requests and talk that come before any source: work that a preference should leave as it is."""
+    rng = random.Random(f"kept {seed}")
+    facts, ask = _Facts(rng, own_words()), Asking(rng, own_words())
+    makers = [_called if rng.random() < CALLS else _talked for _ in range(count)]
+    return [maker(rng, facts, ask) for maker in makers]
+
+
 def cites_first(prompt: Sequence[Row], answer: str) -> bool:
     """Whether an answer begins with the number of a passage that the prompt's last result has."""
     found = CITED.match(answer)

@@ -25,8 +25,10 @@ class Part(BaseModel):
 
 
 class Lora(Part):
-    """The adapter's size; it goes on every linear layer but the head."""
+    """The adapter's size and place."""
 
+    layers: Literal["all", "attention"]
+    """Every linear layer but the head, or those of attention alone."""
     rank: int = Field(ge=1, le=512)
     alpha: float = Field(gt=0)
     dropout: Share
@@ -61,6 +63,19 @@ class Train(Part):
     save_steps: int = Field(ge=1)
 
 
+class Replay(Part):
+    """Other work that is rehearsed beside every batch, so that it is not forgotten."""
+
+    rows: str
+    """`starter` (calls and talk made on the spot), `none`, or a file with `prompt`, `chosen`, `tools`."""
+    count: int = Field(ge=1)
+    """Rows that `starter` makes."""
+    batch: int = Field(ge=1)
+    """Rows beside each step."""
+    weight: float = Field(ge=0)
+    """Of the divergence from the base, in nats a token, beside the loss."""
+
+
 class Evaluate(Part):
     """How base and adapter are compared."""
 
@@ -69,6 +84,8 @@ class Evaluate(Part):
     max_tokens: int = Field(ge=1)
     prompts: int = Field(ge=1)
     cases: int = Field(ge=0)
+    seed: int = Field(ge=0)
+    """Draws the tool-call cases: another one gives cases that nobody has looked at."""
     in_flight: int = Field(ge=1, le=64)
 
 
@@ -102,6 +119,7 @@ class Recipe(Part):
     data: Data
     lora: Lora
     train: Train
+    replay: Replay
     evaluate: Evaluate
     gate: Gate
     deploy: Deploy

@@ -14,6 +14,7 @@ STYLE = (
     "text-align:left;vertical-align:top}img{max-width:100%}.promote,.yes{color:#12703a}.reject,.no{color:#a3222b}"
     "pre{white-space:pre-wrap;margin:0;font-size:.85rem}"
 )
+KINDS = ("tool calls", "cases", "exact now", "exact candidate", "tool now", "tool candidate")
 SHOWN, FEW = 10, 3
 """Answers side by side in the page and in the Markdown."""
 
@@ -50,6 +51,8 @@ def page(content: Mapping[str, Any]) -> str:
         image(wins_picture(decision), "Wins, ties and losses of the candidate"),
         "<h2>Checks</h2>",
         table(("check", "", "seen"), checks),
+        "<h2>Tool calls by kind of case</h2>",
+        table(KINDS, kinds_table(found.get("kinds", {}))),
         "<h2>Training</h2>",
         image(curves(trained["history"]), "Loss, margin and log-probability of the chosen answers by step"),
         table(("rows", "used", "left out"), rows_table(trained["rows"])),
@@ -71,6 +74,7 @@ def markdown(content: Mapping[str, Any]) -> str:
         "\n".join(f"- {reason}" for reason in decision["reasons"]),
         rows_of(("wins", "losses", "ties", "flips", "win rate", "interval"), [verdict_row(decision)]),
         rows_of(("check", "", "seen"), checks),
+        rows_of(KINDS, kinds_table(found.get("kinds", {}))),
         rows_of(("step", "seconds", "", "result"), content["steps"]),
         rows_of(("prompt", "now", "candidate"), answers_table(found["answers"])[:FEW]),
     ]
@@ -105,6 +109,24 @@ def verdict_row(decision: Mapping[str, Any]) -> Sequence[object]:
 def rate_of(decision: Mapping[str, Any]) -> str:
     """The win rate, where anything was decided."""
     return "none" if decision["win_rate"] is None else f"{decision['win_rate']:.3f}"
+
+
+def kinds_table(kinds: Mapping[str, Mapping[str, Any]]) -> list[Sequence[object]]:
+    """Shares of exact calls and right tools by kind of case, of both models."""
+    now, then = kinds.get("current", {}), kinds.get("candidate", {})
+    return [
+        (
+            kind,
+            row["count"],
+            *(share(side.get(kind, {}).get(n)) for n in ("exact", "tool") for side in (now, then)),
+        )
+        for kind, row in now.items()
+    ]
+
+
+def share(value: float | None) -> str:
+    """A percentage; nothing where a kind has none."""
+    return "" if value is None else f"{value:.1%}"
 
 
 def rows_table(rows: Mapping[str, Any]) -> list[Sequence[object]]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from dbos import DBOS, DBOSConfig
 
 from rlhf.errors import WorkerBusy
-from rlhf.jobs import APPLICATION, APPLICATION_VERSION, CPU_QUEUE, database_url
+from rlhf.jobs import APPLICATION, APPLICATION_VERSION, CPU_QUEUE, GPU_QUEUE, WAITING_QUEUE, database_url
 from rlhf.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -66,6 +66,8 @@ def _launched(settings: Settings) -> Iterator[None]:
     DBOS(config=config)
     DBOS.launch()
     DBOS.register_queue(CPU_QUEUE, worker_concurrency=settings.cpu_jobs, polling_interval_sec=0.5)
+    DBOS.register_queue(GPU_QUEUE, worker_concurrency=1, polling_interval_sec=0.5)
+    DBOS.register_queue(WAITING_QUEUE, polling_interval_sec=0.5)
     try:
         yield
     finally:

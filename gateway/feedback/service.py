@@ -16,22 +16,46 @@ from gateway.policy import Caller
 from graphs.tracing import Tracing
 
 SPAN_DIGITS = 16
+TOGETHER = 100
+"""Rows that are read at once when scores are caught up on."""
 
 
 class Feedbacks:
     def __init__(self, database: Database, tracing: Tracing | None) -> None:
         self._database = database
         self._tracing = tracing
+        self._spooling = asyncio.Lock()
 
     async def give(self, caller: Caller, given: FeedbackIn) -> Feedback:
         """Keeps it, over what the same user said before. Raises NotFound, Conflict."""
-        kept, message = await self._keep(caller, given)
-        if self._tracing:
-            await asyncio.to_thread(self._tracing.score, scores(kept, message))
+        kept = await self._keep(caller, given)
+        await self.spool()
         return kept
 
+    async def spool(self) -> None:
+        """Writes the scores of all feedback that is not on its way yet: what was given just now, and what a
+        crash or a full disk left behind. Scores have ids, so that one that is sent twice is there once."""
+        if self._tracing is None:
+            return
+        async with self._spooling:
+            while rows := await self._unspooled():
+                for kept, message in rows:
+                    if not await asyncio.to_thread(self._tracing.score, scores(kept, message)):
+                        return
+                    await self._mark(kept)
+
     @unbroken
-    async def _keep(self, caller: Caller, given: FeedbackIn) -> tuple[Feedback, Message]:
+    async def _unspooled(self) -> list[tuple[Feedback, Message]]:
+        async with self._database.read() as session:
+            return await store.unspooled(session, TOGETHER)
+
+    @unbroken
+    async def _mark(self, kept: Feedback) -> None:
+        async with self._database.write() as session:
+            await store.mark_spooled(session, kept, datetime.now(UTC))
+
+    @unbroken
+    async def _keep(self, caller: Caller, given: FeedbackIn) -> Feedback:
         now = datetime.now(UTC)
         async with self._database.write() as session:
             found = await store.answer(session, caller.user_id, given.message_id)
@@ -49,8 +73,10 @@ class Feedbacks:
                 if (value := getattr(given, name)) is not None:
                     setattr(kept, name, value)
             kept.updated_at = now
+            # In the same commit: whatever happens next, the sink will hear of it. Without a sink nobody waits.
+            kept.spooled_at = None if self._tracing else now
             await session.flush()
-        return kept, message
+        return kept
 
     @unbroken
     async def of(self, caller: Caller, conversation_id: str) -> list[Feedback]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, UniqueConstraint, select
+from sqlalchemy import ForeignKey, UniqueConstraint, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -13,6 +13,8 @@ from gateway.db.base import Base
 
 
 class Feedback(Base):
+    """What a user thinks of an answer, and whether its scores are on their way (the row is its own outbox)."""
+
     __tablename__ = "feedback"
     __table_args__ = (UniqueConstraint("message_id", "user_id"),)
 
@@ -23,6 +25,8 @@ class Feedback(Base):
     comment: Mapped[str | None]
     correction: Mapped[str | None]
     updated_at: Mapped[datetime]
+    spooled_at: Mapped[datetime | None] = mapped_column(index=True)
+    """When its scores were written to the spool; None while the trace sink has still to hear of it."""
 
 
 async def answer(session: AsyncSession, user_id: str, message_id: str) -> tuple[Message, Conversation] | None:
@@ -48,3 +52,16 @@ async def of_conversation(
     if project_id:
         query = query.where(Conversation.project_id == project_id)
     return list(await session.scalars(query.order_by(Feedback.message_id)))
+
+
+async def unspooled(session: AsyncSession, count: int) -> list[tuple[Feedback, Message]]:
+    """What has not been written to the spool since it was given or changed, the oldest first."""
+    query = select(Feedback, Message).join(Message, Feedback.message_id == Message.id)
+    query = query.where(Feedback.spooled_at.is_(None)).order_by(Feedback.updated_at, Feedback.id)
+    return [(row[0], row[1]) for row in await session.execute(query.limit(count))]
+
+
+async def mark_spooled(session: AsyncSession, kept: Feedback, at: datetime) -> None:
+    """Unless it was changed meanwhile: then there is more to say."""
+    same = (Feedback.id == kept.id, Feedback.updated_at == kept.updated_at)
+    await session.execute(update(Feedback).where(*same).values(spooled_at=at))

@@ -13,7 +13,7 @@ from llm_server.api.forward import route
 from llm_server.api.payloads import Answer, Head, Payload, usage_of
 from llm_server.api.prepare import Job, chat_job
 from llm_server.api.schemas import ChatRequest
-from llm_server.api.sse import SseResponse, chained, unless_gone
+from llm_server.api.sse import Chained, SseResponse, unless_gone
 from llm_server.api.stream import Stream
 from llm_server.engine.sequence import Delta, Failed, Finished
 from llm_server.tool_calls import OutputReader
@@ -34,7 +34,7 @@ async def chat(request: Request, body: ChatRequest) -> Response:
     chunks = _chunks(job, count, body.include_usage)
     # The first chunk is made here: a full queue is still an error with its own status.
     first = await anext(chunks)
-    return SseResponse(chained(first, chunks))
+    return SseResponse(Chained(first, chunks))
 
 
 async def _whole(job: Job, count: int, logprobs: bool) -> Response:

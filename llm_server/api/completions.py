@@ -13,7 +13,7 @@ from llm_server.api.forward import route
 from llm_server.api.payloads import Head, Payload, usage_of
 from llm_server.api.prepare import Job, max_tokens, sampling
 from llm_server.api.schemas import CompletionRequest
-from llm_server.api.sse import SseResponse, chained, unless_gone
+from llm_server.api.sse import Chained, SseResponse, unless_gone
 from llm_server.api.stream import Stream
 from llm_server.catalog import ChatModel
 from llm_server.engine.backend import Vocabulary
@@ -40,7 +40,7 @@ async def complete(request: Request, body: CompletionRequest) -> Response:
     chunks = _chunks(model, jobs, body)
     # The first chunk is made here: a full queue is still an error with its own status.
     first = await anext(chunks)
-    return SseResponse(chained(first, chunks))
+    return SseResponse(Chained(first, chunks))
 
 
 def _jobs(model: ChatModel, body: CompletionRequest) -> list[Job]:

@@ -13,7 +13,7 @@ from llm_server.api.auth import INFERENCE, require
 from llm_server.api.payloads import Answer, Head, Payload, usage_of
 from llm_server.api.prepare import Job, max_tokens, sampling
 from llm_server.api.schemas import FimRequest, Generation, InfillRequest
-from llm_server.api.sse import SseResponse, chained, unless_gone
+from llm_server.api.sse import Chained, SseResponse, unless_gone
 from llm_server.api.stream import Stream
 from llm_server.catalog import Catalog, ChatModel, Entry
 from llm_server.engine.sequence import Delta, Failed, Finished
@@ -84,7 +84,7 @@ def _job(model: ChatModel, body: Generation, tokens: list[int], wanted: int | No
 async def _streamed(chunks: AsyncGenerator[Payload, None]) -> Response:
     """The first chunk is made here: a full queue is still an error with its own status."""
     first = await anext(chunks)
-    return SseResponse(chained(first, chunks))
+    return SseResponse(Chained(first, chunks))
 
 
 async def _events(job: Job) -> AsyncGenerator[str | Finished, None]:

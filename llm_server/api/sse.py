@@ -4,7 +4,6 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping
-from contextlib import aclosing
 from typing import Any, TypeVar
 
 from starlette.requests import Request
@@ -29,14 +28,29 @@ def event(payload: Mapping[str, Any], name: str = "") -> bytes:
     return head + b"data: " + data + b"\n\n"
 
 
-async def chained(
-    first: Mapping[str, Any], rest: AsyncGenerator[Payload, None]
-) -> AsyncGenerator[Payload, None]:
-    """`first`, which has been taken out of `rest` already, and `rest`, which is closed in any case."""
-    async with aclosing(rest):
-        yield dict(first)
-        async for payload in rest:
-            yield payload
+class Chained:
+    """`first`, which has been taken out of its source already, and `rest`, which is closed in any case."""
+
+    def __init__(
+        self, first: Payload, rest: AsyncGenerator[Payload, None], *sources: AsyncGenerator[Payload, None]
+    ) -> None:
+        """`sources`: what `rest` reads; a generator that nobody has begun to read would not close them."""
+        self._first: Payload | None = first
+        self._rest, self._sources = rest, sources
+
+    def __aiter__(self) -> "Chained":
+        return self
+
+    async def __anext__(self) -> Payload:
+        if self._first is None:
+            return await anext(self._rest)
+        first, self._first = self._first, None
+        return first
+
+    async def aclose(self) -> None:
+        """The reader is through, or has left."""
+        for generator in (self._rest, *self._sources):
+            await generator.aclose()
 
 
 class SseResponse(Response):
@@ -58,15 +72,17 @@ class SseResponse(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
         sending = asyncio.ensure_future(self._send(send))
-        leaving = asyncio.ensure_future(_left(receive))
+        leaving = asyncio.ensure_future(_cancel_when_left(receive, sending))
         try:
-            await asyncio.wait((sending, leaving), return_when=asyncio.FIRST_COMPLETED)
-            if sending.done():
+            await asyncio.wait((sending,))
+            if not sending.cancelled():
                 await sending
         finally:
             for task in (sending, leaving):
                 task.cancel()
             await asyncio.gather(sending, leaving, return_exceptions=True)
+            # Here too: the reader may have left before the first payload was taken.
+            await _close(self._payloads)
 
     async def _send(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
@@ -80,8 +96,7 @@ class SseResponse(Response):
             log.exception("stream failed")
             body = LlmServerError("The server failed on this request. Its log has the details.").body()
             await send({"type": "http.response.body", "body": event(body), "more_body": True})
-        finally:
-            await _close(self._payloads)
+        await _close(self._payloads)
         await send({"type": "http.response.body", "body": b"" if self._named else DONE, "more_body": False})
 
 
@@ -91,18 +106,22 @@ async def _close(payloads: AsyncIterator[Any]) -> None:
         await closing()
 
 
-async def _left(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+async def _cancel_when_left(receive: Receive, work: "asyncio.Future[Any]") -> None:
+    """The work ends by the same turn of the loop that reads the disconnect: a slot waits for it."""
+    try:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+    finally:
+        work.cancel()
 
 
 async def unless_gone(request: Request, answer: Awaitable[T]) -> T | Response:
     """The answer, or an empty response when the client leaves first; then the answer's work is cancelled."""
     working = asyncio.ensure_future(answer)
-    leaving = asyncio.ensure_future(_left(request.receive))
+    leaving = asyncio.ensure_future(_cancel_when_left(request.receive, working))
     try:
-        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
-        return await working if working.done() else Response(status_code=GONE)
+        await asyncio.wait((working,))
+        return Response(status_code=GONE) if working.cancelled() else await working
     finally:
         for task in (working, leaving):
             task.cancel()

@@ -1,20 +1,24 @@
 """From files of preferences to a dataset folder: read, redact, check, leave out, split, write."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from rlhf.data.check import Placed, Report, check_rows, content_key
-from rlhf.data.folder import write_dataset
+from rlhf.data.folder import digest, write_dataset
 from rlhf.data.near import THRESHOLD
+from rlhf.data.parquet import scan_parquet
 from rlhf.data.pii import redact_row
 from rlhf.data.split import KEYS, Key, split
 from rlhf.data.table import scan_csv
 from rlhf.errors import BadRecords, DatasetError
-from rlhf.records import BadRow, PreferenceRow, scan_jsonl
+from rlhf.records import BadRow, PreferenceRow, Scan, scan_jsonl
+
+READERS: dict[str, Callable[[Path], Scan]] = {".csv": scan_csv, ".tsv": scan_csv, ".parquet": scan_parquet}
+"""By ending; everything else is JSON lines."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ class Plan:
 
 
 def read_files(files: Sequence[Path]) -> tuple[list[Placed], list[BadRow]]:
-    """Rows of JSON-lines files and, by their ending, CSV files.
+    """Rows of JSON-lines files and, by their ending, CSV and Parquet files.
 
     Raises:
         DatasetError: a file cannot be opened.
@@ -42,7 +46,7 @@ def read_files(files: Sequence[Path]) -> tuple[list[Placed], list[BadRow]]:
     bad: list[BadRow] = []
     for file in files:
         try:
-            scan = (scan_csv if file.suffix.lower() in (".csv", ".tsv") else scan_jsonl)(file)
+            scan = READERS.get(file.suffix.lower(), scan_jsonl)(file)
         except OSError as error:
             raise DatasetError(f"{file} cannot be read: {error.strerror}") from error
         placed.extend(Placed(str(file), line, row) for line, row in scan.rows)
@@ -57,6 +61,20 @@ def build(files: Sequence[Path], out: Path, plan: Plan) -> tuple[dict[str, Any],
         BadRecords: a row cannot be read; nothing is built.
         DatasetError: too little is left to split, or `out` cannot be written.
     """
+    train, held_out, facts, report = _planned(files, plan)
+    return write_dataset(out, train, held_out, facts), report
+
+
+def build_below(files: Sequence[Path], root: Path, plan: Plan) -> tuple[dict[str, Any], Report]:
+    """The same, into the folder below `root` that the first twelve digits of the digest name."""
+    train, held_out, facts, report = _planned(files, plan)
+    own = digest(train, held_out, facts["transform"])
+    return write_dataset(root / own[:12], train, held_out, facts), report
+
+
+def _planned(
+    files: Sequence[Path], plan: Plan
+) -> tuple[list[PreferenceRow], list[PreferenceRow], dict[str, Any], Report]:
     placed, bad = read_files(files)
     if bad:
         raise BadRecords(bad)
@@ -76,7 +94,7 @@ def build(files: Sequence[Path], out: Path, plan: Plan) -> tuple[dict[str, Any],
         "findings": {f"{finding.level}: {finding.rule}": finding.count for finding in report.findings},
         "redacted": dict(redacted),
     }
-    return write_dataset(out, train, held_out, facts), report
+    return train, held_out, facts, report
 
 
 def _without_duplicates(rows: Sequence[PreferenceRow]) -> list[PreferenceRow]:

@@ -2,7 +2,8 @@
 
 trl: JSON lines with the columns of TRL's conversational preference format. trlx: JSON lines of plain text,
 turns marked "Human:" and "Assistant:". csv: what `rlhf.data.table` reads. The last two are text only: pairs
-with tools or tool calls do not fit, and csv has only prompts of one user message.
+with tools or tool calls do not fit, and csv has only prompts of one user message. A cell that a spreadsheet
+would run as a formula gets an apostrophe, which `rlhf.data.table` takes off again.
 """
 
 import csv
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from rlhf.data.folder import read_dataset
-from rlhf.data.table import MORE, NEEDED
+from rlhf.data.table import MORE, NEEDED, guarded
 from rlhf.errors import DatasetError
 from rlhf.records import Message, PreferenceRow, write_atomically
 
@@ -63,7 +64,8 @@ def _csv(rows: Sequence[PreferenceRow]) -> Iterator[bytes]:
     for row in rows:
         plain = row.plain()
         said = [plain[name][0]["content"] for name in NEEDED]
-        writer.writerow(said + ["" if plain[name] is None else plain[name] for name in MORE])
+        more = ["" if plain[name] is None else plain[name] for name in MORE]
+        writer.writerow([guarded(cell) if isinstance(cell, str) else cell for cell in said + more])
     yield text.getvalue().encode()
 
 

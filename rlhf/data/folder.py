@@ -4,11 +4,13 @@ The digest is that of the rows and of what was done to them. Equal files give eq
 whatever their order and the machine. A folder is never changed: other data are another folder.
 """
 
+import fcntl
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -142,9 +144,32 @@ def _same_or_refuse(folder: Path, own: str) -> dict[str, Any]:
     return there.manifest
 
 
+def remove_partials(root: Path) -> list[str]:
+    """Remove what killed builds left below a folder of datasets; gives the names. What a build that lives
+    is writing stays: it holds a lock on it.
+    """
+    removed = []
+    for partial in sorted(root.glob(".*.partial-*")):
+        with _held(partial) as ours:
+            if ours:
+                shutil.rmtree(partial, ignore_errors=True)
+                removed.append(partial.name)
+    return removed
+
+
 def _write_at_once(folder: Path, files: dict[str, str]) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.partial-"))
+    remove_partials(folder.parent)
+    while True:
+        partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.partial-"))
+        with _held(partial) as ours:
+            # Another process may have taken it for a leftover before it was locked.
+            if ours and partial.is_dir():
+                _fill(partial, folder, files)
+                return
+
+
+def _fill(partial: Path, folder: Path, files: dict[str, str]) -> None:
     try:
         partial.chmod(0o755)
         for name, text in files.items():
@@ -158,6 +183,28 @@ def _write_at_once(folder: Path, files: dict[str, str]) -> None:
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[bool]:
+    """A lock on a folder, which the system drops when its holder dies; False where another one has it."""
+    try:
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        yield False
+        return
+    try:
+        yield _locked(handle)
+    finally:
+        os.close(handle)
+
+
+def _locked(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _sync(folder: Path) -> None:

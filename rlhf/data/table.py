@@ -2,10 +2,11 @@
 
 The columns are `prompt`, `chosen` and `rejected`, as text; `pair_id`, `source`, `weight`, `session`, `user`
 and `at` may be there as well. The first row names them; commas, semicolons or tabs separate them. The rest
-is RFC 4180.
+is RFC 4180. An apostrophe before a formula's first character is no part of the text (OWASP, "CSV injection").
 """
 
 import csv
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -13,6 +14,18 @@ from rlhf.records import BadRow, Scan, decoded_lines, row_of
 
 NEEDED = ("prompt", "chosen", "rejected")
 MORE = ("pair_id", "source", "weight", "session", "user", "at")
+FORMULA = re.compile(r"'*[=+\-@\t\r]")
+"""How a cell begins that a spreadsheet runs as a formula, with the apostrophes that keep it from that."""
+
+
+def guarded(cell: str) -> str:
+    """A cell that no spreadsheet runs; `bare` gives the text back."""
+    return f"'{cell}" if FORMULA.match(cell) else cell
+
+
+def bare(cell: str) -> str:
+    """The text of a cell, whether it was guarded or not."""
+    return cell[1:] if cell.startswith("'") and FORMULA.match(cell) else cell
 
 
 def scan_csv(path: Path) -> Scan:
@@ -82,7 +95,7 @@ def _columns(names: list[str], cells: list[str]) -> dict[str, object]:
         raise ValueError("is empty")
     if len(cells) != len(names):
         raise ValueError(f"has {len(cells)} cells, the first row has {len(names)}")
-    found = dict(zip(names, cells, strict=True))
+    found = dict(zip(names, map(bare, cells), strict=True))
     if empty := [name for name in NEEDED if not found[name].strip()]:
         raise ValueError(f"{', '.join(empty)} is empty")
     roles = {"prompt": "user", "chosen": "assistant", "rejected": "assistant"}

@@ -168,7 +168,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=120)
     parser.add_argument("--peak-seconds", type=float, default=30)
     parser.add_argument("--times", type=float, default=10, help="the peak")
-    parser.add_argument("--tokens", type=int, default=64, help="of each answer")
+    parser.add_argument("--tokens", type=int, default=256, help="of each answer")
     parser.add_argument("--words", type=int, default=40, help="of each prompt")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from tests.gateway.conftest import clerk
 from tests.gateway.service import Gateway, neighbours, running, settings, until
-from tests.gateway.traces.conftest import trace_store
+from tests.gateway.traces.conftest import TraceStore, trace_store
 
 FEEDBACK = "/api/v1/feedback"
 
@@ -93,3 +94,66 @@ async def test_feedback_becomes_scores_of_the_trace(tmp_path: Path) -> None:
     assert found["correction"]["dataType"] == "CORRECTION"
     assert found["thumbs"]["subject"]["kind"] == "observation"
     assert found["thumbs"]["subject"]["id"] == generations[0]["id"]
+
+
+async def scores_of(store: TraceStore, trace: str) -> list[dict[str, Any]]:
+    params = {"traceId": trace, "fields": "details"}
+    found: list[dict[str, Any]]
+    found = (await store.client.get("/api/public/v3/scores", params=params)).json()["data"]
+    return found
+
+
+async def test_feedback_that_did_not_reach_the_spool_is_sent_at_the_next_start(tmp_path: Path) -> None:
+    """As after a crash between the commit and the spool, or with a full disk."""
+    spool = tmp_path / "run" / "spool"
+    async with trace_store(tmp_path) as store, neighbours(tmp_path, clerk) as (model, tools):
+        chosen = settings(tmp_path, traces_url=store.url)
+        async with running(chosen, model, tools) as gateway:
+            start = await answer_of(gateway)
+
+            async def traced() -> bool:
+                return bool(await store.observations(traceId=start["trace_id"], isRootObservation="true"))
+
+            await until(traced, 60)
+            shutil.rmtree(spool)
+            spool.write_text("in the way")
+            for thumb in ("up", "down"):
+                body = {"message_id": start["message_id"], "thumb": thumb, "comment": "So so."}
+                assert (await gateway.client.post(FEEDBACK, json=body)).status_code == 200
+            assert await scores_of(store, start["trace_id"]) == []
+        spool.unlink()
+        for _ in range(2):  # the second start has nothing left to say
+            async with running(chosen, model, tools):
+
+                async def arrived() -> bool:
+                    return len(await scores_of(store, start["trace_id"])) == 2
+
+                await until(arrived, 60)
+        found = {s["name"]: s["value"] for s in await scores_of(store, start["trace_id"])}
+    assert found == {"thumbs": False, "comment": "So so."}
+
+
+async def test_what_has_been_sent_is_not_sent_again(tmp_path: Path) -> None:
+    async with trace_store(tmp_path) as store, neighbours(tmp_path, clerk) as (model, tools):
+        chosen = settings(tmp_path, traces_url=store.url)
+        async with running(chosen, model, tools) as gateway:
+            start = await answer_of(gateway)
+            body = {"message_id": start["message_id"], "stars": 4}
+            assert (await gateway.client.post(FEEDBACK, json=body)).status_code == 200
+
+            async def arrived() -> list[dict[str, Any]]:
+                return await scores_of(store, start["trace_id"])
+
+            (score,) = await until(arrived, 60)
+            assert (await store.client.delete(f"/api/public/scores/{score['id']}")).status_code == 202
+        async with running(chosen, model, tools) as gateway:
+            other = await answer_of(gateway)
+            assert (
+                await gateway.client.post(FEEDBACK, json={"message_id": other["message_id"], "stars": 1})
+            ).status_code == 200
+
+            async def later() -> list[dict[str, Any]]:
+                return await scores_of(store, other["trace_id"])
+
+            await until(later, 60)
+            assert await scores_of(store, start["trace_id"]) == []

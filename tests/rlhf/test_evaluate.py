@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from rlhf.evaluate import Evaluation, both_orders, checks, kept, tool_cases
+from rlhf.evaluate import Evaluation, both_orders, checks, kept, overall, tool_cases
 from rlhf.judge import Better, judge_named
 from rlhf.pairs import Row
 from rlhf.recipe import load_recipe
@@ -86,7 +86,15 @@ def test_two_points_may_be_lost() -> None:
 
 
 def test_the_examination_of_calls_needs_no_corpus() -> None:
-    cases = tool_cases(10)
+    cases = tool_cases(10, 3)
     assert {case.kind for case in cases} >= {"hand-written sentences", "no tool needed"}
-    assert [case.messages for case in cases] == [case.messages for case in tool_cases(10)]
-    assert tool_cases(0) == []
+    assert [case.messages for case in cases] == [case.messages for case in tool_cases(10, 3)]
+    assert [case.messages for case in cases] != [case.messages for case in tool_cases(10, 4)]
+    assert tool_cases(0, 3) == []
+
+
+def test_all_kinds_together_weigh_by_their_cases() -> None:
+    talk = {"count": 30, "valid": 1.0, "exact": 1.0}
+    called = {"count": 10, "valid": 0.5, "exact": 0.2, "tool": 0.4}
+    assert overall({"talk": talk, "own": called}) == {"count": 40, "exact": 0.8, "tool": 0.4, "valid": 0.875}
+    assert overall({}) == {"count": 0}

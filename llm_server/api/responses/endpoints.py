@@ -16,7 +16,7 @@ from llm_server.api.responses.items import chat_request, normalised, without_old
 from llm_server.api.responses.respond import ENDS, blank, numbered, respond
 from llm_server.api.responses.schemas import Item, ResponseRequest
 from llm_server.api.schemas import ChatRequest
-from llm_server.api.sse import SseResponse, chained, unless_gone
+from llm_server.api.sse import Chained, SseResponse, unless_gone
 from llm_server.catalog import ChatModel
 from llm_server.errors import ContextLengthExceeded, ResponseNotFound
 from llm_server.response_store import ResponseStore, Stored
@@ -36,8 +36,8 @@ async def create(request: Request, body: ResponseRequest) -> Response:
     if not body.stream:
         return await unless_gone(request, _whole(events))
     # The first event is made here: a full queue is still an error with its own status.
-    first = await anext(events)
-    return SseResponse(numbered(chained(first, events), response), named=True)
+    first = {**await anext(events), "sequence_number": 0}
+    return SseResponse(Chained(first, numbered(events, response), events), named=True)
 
 
 @router.post("/input_tokens")

@@ -76,8 +76,8 @@ async def respond(job: Job, response: Payload, *, logprobs: bool) -> AsyncGenera
 
 
 async def numbered(events: AsyncGenerator[Payload, None], response: Payload) -> AsyncGenerator[Payload, None]:
-    """Events with their numbers; an error after the first one is an event too, `response.failed`."""
-    number = 0
+    """Events after the first one, with their numbers; an error is an event too, `response.failed`."""
+    number = 1
     try:
         async with aclosing(events):
             async for event in events:

@@ -142,6 +142,9 @@ def test_the_spool_is_bounded_and_the_oldest_makes_room(tmp_path: Path) -> None:
     files = spool.waiting()
     assert sum(file.stat().st_size for file in files) <= 10_000
     assert spool.dropped == 20 - len(files) > 0
+    spool.put(os.urandom(20_000))  # no room could be made for it
+    assert spool.waiting() == files
+    assert spool.dropped == 21 - len(files)
 
 
 async def test_batches_arrive_in_order_and_a_bad_one_does_not_block(tmp_path: Path) -> None:

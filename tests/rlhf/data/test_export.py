@@ -1,5 +1,6 @@
 """Exports: TRL's columns, plain text, and CSV that can be read again."""
 
+import csv
 import json
 from pathlib import Path
 
@@ -85,3 +86,18 @@ def test_the_commands_check_build_verify_and_export(dataset: Path, tmp_path: Pat
     done = rlhf("dataset", "build", str(tmp_path / "bad.csv"), "--out", str(tmp_path / "never"))
     assert (done.returncode, "bad.csv:3: has 2 cells" in done.stderr) == (1, True)
     assert "cannot be read" in rlhf("dataset", "check", str(tmp_path / "absent.jsonl")).stderr
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "'=1", "''@x", "'quoted'"])
+def test_no_cell_is_run_as_a_formula_and_every_text_comes_back(tmp_path: Path, text: str) -> None:
+    write_jsonl(tmp_path / "rows.jsonl", [row(text, good=text, user=text), *rows(20)])
+    build([tmp_path / "rows.jsonl"], tmp_path / "set", Plan())
+    export(tmp_path / "set", "csv", tmp_path / "out")
+    found = []
+    for file in sorted((tmp_path / "out").iterdir()):
+        with file.open(newline="", encoding="utf-8") as lines:
+            cells = [cell for line in csv.reader(lines) for cell in line]
+        assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@", "\t", "\r"))]
+        found += [one for _, one in scan_csv(file).rows]
+    (special,) = [one for one in found if one.user is not None]
+    assert (special.user, special.prompt[0].content, special.chosen[0].content) == (text, text, text)
