@@ -120,6 +120,7 @@ async def _prepare(services: Services) -> None:
     await services.projects.ensure(account_id, services.settings.default_project)
     if count := await services.conversations.interrupt_running():
         _log.warning("answers were interrupted", extra={"count": count})
+    await services.feedbacks.spool()
 
 
 def _model_http() -> httpx2.AsyncClient:
