@@ -107,13 +107,12 @@ async def streams(service: Service, operations: int, seconds: float) -> list[Lin
     for trouble in (*quiet.cut, *busy.cut, *life.refused)[:10]:
         print(trouble)
     calm, long = quantile(quiet.gaps, 0.999), quantile(busy.gaps, 0.999)
-    held = service.server.metric("llm_slots_busy") + service.server.metric("llm_queue_sequences")
     return [
         told("streams during the operations", busy.streams),
         least("operations", operations - len(life.refused) - busy.stuck, operations),
         most("streams cut", len(quiet.cut) + len(busy.cut), 0),
         most("deadlocks", quiet.stuck + busy.stuck, 0),
-        most("slots and queue still held at the end", held, 0),
+        most("slots and queue still held at the end", service.server.held(), 0),
         told(f"p99.9 of {len(quiet.gaps)} gaps between tokens, quiet", calm * 1e3, "ms", 1),
         told(f"p99.9 of {len(busy.gaps)} gaps, busy", long * 1e3, "ms", 1),
         most("p99.9 busy to quiet", long / calm, 2, "", 2),

@@ -129,7 +129,6 @@ async def measure(server: Server, options: argparse.Namespace) -> list[Line]:
             seen = await flood(client, model, options, rng, options.times * top / options.tokens)
         after = Seen(options.tokens)
         await ask(client, model, rng, options.words, after)
-    held = server.metric("llm_slots_busy") + server.metric("llm_queue_sequences")
     offered = seen.sent * options.tokens / options.seconds / top
     others = sum(count for status, count in seen.statuses.items() if status not in ("200", "429"))
     print(dict(best.statuses), dict(seen.statuses))
@@ -143,7 +142,7 @@ async def measure(server: Server, options: argparse.Namespace) -> list[Line]:
         least("goodput to peak", 100 * seen.goodput(options.seconds) / top, 90, "%", 1),
         *_growth(samples, options.seconds),
         least("a request afterwards is answered", len(after.whole), 1),
-        most("slots and queue still held at the end", held, 0),
+        most("slots and queue still held at the end", server.held(), 0),
     ]
 
 

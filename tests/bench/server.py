@@ -18,6 +18,8 @@ from tests.bench.llm_peers import free_port
 
 PATIENCE = 300
 """Seconds until it has to be healthy; the first start converts the model."""
+SETTLING = 10
+"""Seconds in which every slot of those who have left has to be back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,17 @@ class Server:
         if not found:
             raise KeyError(name)
         return sum(map(float, found))
+
+    def held(self) -> float:
+        """Slots and places of the queue that are still held when nobody asks any more. Who has just left is
+        counted until the step that runs is through, so this looks until there is nobody, or for 10 s.
+        """
+        deadline = time.monotonic() + SETTLING
+        while True:
+            held = self.metric("llm_slots_busy") + self.metric("llm_queue_sequences")
+            if not held or time.monotonic() > deadline:
+                return held
+            time.sleep(0.05)
 
 
 @contextmanager

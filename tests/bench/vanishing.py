@@ -42,14 +42,13 @@ async def measure(server: Server, options: argparse.Namespace) -> list[Line]:
             seconds, gaps = await _round(client, model, short, rng)
             back.append(seconds * 1e3)
             steps += gaps
-    held = server.metric("llm_slots_busy") + server.metric("llm_queue_sequences")
     step = statistics.median(steps) * 1e3
     return [
         told("a step of eight streams, median", step, "ms", 1),
         told("until the waiting request's first token, median", statistics.median(back), "ms", 1),
         most("until then, p95: two steps", quantile(back, 0.95), 2 * step + SLACK, "ms", 1),
         told("until then, most", max(back), "ms", 1),
-        most("slots and queue still held at the end", held, 0),
+        most("slots and queue still held at the end", server.held(), 0),
     ]
 
 
