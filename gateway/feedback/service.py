@@ -73,7 +73,7 @@ class Feedbacks:
                 if (value := getattr(given, name)) is not None:
                     setattr(kept, name, value)
             kept.updated_at = now
-            # In the same commit: whatever happens next, the sink will hear of it. Without a sink nobody waits.
+            # In the same commit: whatever happens next, the sink will hear of it. Without one nobody waits.
             kept.spooled_at = None if self._tracing else now
             await session.flush()
         return kept

@@ -13,7 +13,7 @@ from gateway.db.base import Base
 
 
 class Feedback(Base):
-    """What a user thinks of an answer, and whether its scores are on their way (the row is its own outbox)."""
+    """What a user thinks of an answer. The row is its own outbox: it knows whether its scores are spooled."""
 
     __tablename__ = "feedback"
     __table_args__ = (UniqueConstraint("message_id", "user_id"),)

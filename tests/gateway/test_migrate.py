@@ -39,7 +39,7 @@ async def test_a_newer_schema_is_refused(url: str) -> None:
     await migrate(database)
     async with database.write() as session:
         await session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(NewerSchema, match=r"9999.*0003"):
+    with pytest.raises(NewerSchema, match=r"9999.*newest: \d{4}"):
         await migrate(database)
     await database.close()
 
