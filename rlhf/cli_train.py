@@ -39,24 +39,25 @@ LOCAL = "http://127.0.0.1:8000/v1"
 
 @app.command()
 def train(
-    dataset: Annotated[Path, typer.Argument(help="Folder with train.jsonl and held_out.jsonl.", exists=True)],
+    recipe: Annotated[str, typer.Argument(help="A YAML file, or a method by name: its own recipe.")],
+    data: Annotated[Path, typer.Option(help="Folder with train.jsonl and held_out.jsonl.", exists=True)],
     out: Out,
-    recipe: RecipeOption = None,
-    base: Base = STARTER,
+    base: Annotated[Path | None, typer.Option(help="Folder of the base model; each method has one.")] = None,
     adapter: Annotated[Path | None, typer.Option(help="PEFT folder to go on from.")] = None,
 ) -> None:
-    """Train an adapter on preferences (DPO). Killed, the same command goes on from the last checkpoint.
+    """Train by the method that the recipe names. Killed, the same command goes on from the last checkpoint.
 
-    Example: [bold]python -m rlhf train data/dataset --out data/run[/]
+    Beside the result OUT holds trained.json (figures, versions, hashes of the data), recipe.yaml as it was
+    resolved, and curves.png.
+
+    Example: [bold]python -m rlhf train dpo --data data/dataset --out data/run[/]
     """
     settle()
-    from rlhf.dpo import train as run_training
+    from rlhf.methods import read_recipe
+    from rlhf.methods import train as run_training
 
-    found = _recipe(recipe)
-    out.mkdir(parents=True, exist_ok=True)
-    found.save(out / "recipe.yaml")
-    trained = run_training(found, dataset, out, base, adapter, typer.echo)
-    typer.echo(f"{trained.digest}  {trained.steps} steps, {trained.seconds} s  {out / 'adapter'}")
+    trained = run_training(read_recipe(recipe), data, out, base, adapter, typer.echo)
+    typer.echo(f"{trained.digest}  {trained.steps} steps, {trained.seconds} s  {out / trained.result}")
     typer.echo(f"held out: {trained.held_out}")
 
 
@@ -133,7 +134,7 @@ def retrain(
     raise typer.Exit(0 if content["decision"]["verdict"] == "promote" else 1)
 
 
-PLANTED = {
+PLANTED: dict[str, Any] = {
     "data": {"held_out": 0.33},
     "train": {"epochs": 1.5},
     "evaluate": {"judge": "cite_first"},

@@ -121,7 +121,7 @@ def parity(
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from rlhf.dpo import load_adapter
+    from rlhf.adapters import load_adapter
 
     tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True)
     plain: Any = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, local_files_only=True)

@@ -8,26 +8,37 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 Row = Mapping[str, Any]
 TOO_LONG, NOT_A_PREFIX, THE_SAME = "too long", "prompt is not a prefix", "chosen and rejected are the same"
 
 
 @dataclass
-class Pairs:
-    """Usable pairs and what was left out."""
+class Used:
+    """Usable rows as a trainer reads them, and what was left out."""
 
-    texts: list[dict[str, str]] = field(default_factory=list)
-    """`prompt`, `chosen`, `rejected`; answers end with the token that ends a turn."""
+    texts: list[dict[str, Any]] = field(default_factory=list)
     left_out: dict[str, list[str]] = field(default_factory=dict)
-    """Reason to the `pair_id`s."""
-    chosen_tokens: int = 0
-    """Of all usable chosen answers."""
+    """Reason to the rows' ids."""
+    called: ClassVar[str] = "rows"
+
+    def leave(self, reason: str, name: object) -> None:
+        """Count a row that is not used."""
+        self.left_out.setdefault(reason, []).append(str(name))
 
     def summary(self) -> dict[str, Any]:
         """For people and files."""
         return {"used": len(self.texts), "left_out": self.left_out}
+
+
+@dataclass
+class Pairs(Used):
+    """Texts of pairs: `prompt`, `chosen`, `rejected`; answers end with the token that ends a turn."""
+
+    chosen_tokens: int = 0
+    """Of all usable chosen answers."""
+    called: ClassVar[str] = "pairs"
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
@@ -50,7 +61,7 @@ def render(rows: Iterable[Row], tokenizer: Any, max_tokens: int) -> Pairs:
         elif max(tokens(tokenizer, text) for text in texts) > max_tokens:
             reason = TOO_LONG
         if reason:
-            pairs.left_out.setdefault(reason, []).append(str(row["pair_id"]))
+            pairs.leave(reason, row["pair_id"])
             continue
         chosen, rejected = (text[len(head) :] for text in texts)
         pairs.texts.append({"prompt": head, "chosen": chosen, "rejected": rejected})

@@ -69,7 +69,8 @@ def kept_rows(count: int, seed: int) -> list[Row]:
     rng = random.Random(f"kept {seed}")
     facts, ask = _Facts(rng, own_words()), Asking(rng, own_words())
     makers = [_called if rng.random() < CALLS else _talked for _ in range(count)]
-    return [maker(rng, facts, ask) for maker in makers]
+    made = [maker(rng, facts, ask) for maker in makers]
+    return [{"prompt": row["prompt"], "completion": row["chosen"], "tools": row["tools"]} for row in made]
 
 
 def cites_first(prompt: Sequence[Row], answer: str) -> bool:

@@ -38,7 +38,7 @@ class Progress(TrainerCallback):
             return
         seconds = max(1e-6, time.monotonic() - self.began)
         rate = (state.global_step - self.first) * self.batch / seconds
-        text = f"loss {logs['loss']:.3f}  chosen {logs['logps/chosen']:.1f}  {rate:.1f} pairs/s"
+        text = f"loss {logs['loss']:.3f}  {rate:.1f} rows/s"
         if self.bar is not None:
             self.bar.update(self.task, completed=state.global_step, description=text)
         elif state.global_step % max(1, state.max_steps // 10) == 0:

@@ -7,7 +7,7 @@ import difflib
 import hashlib
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -44,30 +44,43 @@ class Data(Part):
     """Rows of one user on both sides: needed where there is one user only."""
 
 
-class Train(Part):
-    """The optimisation."""
+class Training(Part):
+    """The optimisation, whatever the method."""
 
     epochs: float = Field(gt=0)
     batch: int = Field(ge=1)
-    """Pairs a step."""
+    """Rows that are computed at once."""
+    accumulate: int = Field(ge=1)
+    """Batches a step."""
     learning_rate: float = Field(gt=0)
+    schedule: Literal["linear", "cosine", "constant_with_warmup"]
+    """How the rate falls."""
     warm_up: Share
     """Share of the steps."""
+    precision: Literal["float32", "bfloat16"]
+    """bfloat16 is mixed: the weights stay single."""
+    gradient_checkpointing: bool
+    """Less memory, a third more time."""
+    max_tokens: int = Field(ge=16)
+    """Of prompt and answer together; longer rows are left out."""
+    save_steps: int = Field(ge=1)
+
+
+class Train(Training):
+    """The optimisation of DPO."""
+
     beta: float = Field(gt=0)
     """How closely the adapter keeps to its reference (Rafailov et al., 2023)."""
     sft_weight: float = Field(ge=0)
     """Weight of the chosen answer's likelihood, in nats a token, beside the preference."""
     label_smoothing: float = Field(ge=0, lt=0.5)
-    max_tokens: int = Field(ge=16)
-    """Of prompt and answer together; longer pairs are left out."""
-    save_steps: int = Field(ge=1)
 
 
 class Replay(Part):
     """Other work that is rehearsed beside every batch, so that it is not forgotten."""
 
     rows: str
-    """`starter` (calls and talk made on the spot), `none`, or a file with `prompt`, `chosen`, `tools`."""
+    """`starter` (calls and talk made on the spot), `none`, or a file of rows as SFT reads them."""
     count: int = Field(ge=1)
     """Rows that `starter` makes."""
     batch: int = Field(ge=1)
@@ -109,20 +122,14 @@ class Deploy(Part):
     tokens: int = Field(ge=1)
 
 
-class Recipe(Part):
-    """A whole recipe."""
+class Common(Part):
+    """What every recipe has."""
 
-    method: Literal["dpo"]
+    method: str
     seed: int = Field(ge=0)
     device: Literal["cpu", "cuda"]
     threads: int | None = Field(ge=1)
-    data: Data
-    lora: Lora
-    train: Train
-    replay: Replay
-    evaluate: Evaluate
-    gate: Gate
-    deploy: Deploy
+    train: Training
 
     def digest(self, *parts: str) -> str:
         """SHA-256 over the named blocks (all by default): what a step depends on."""
@@ -134,24 +141,47 @@ class Recipe(Part):
         path.write_text(yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
 
 
-def load_recipe(path: Path | None = None, method: str = "dpo", **changes: Any) -> Recipe:
-    """Read a recipe over the method's own; `changes` are written over both (`train={"epochs": 1}`).
+class Recipe(Common):
+    """A whole recipe of DPO, from the rows to the server."""
+
+    method: Literal["dpo"]
+    data: Data
+    lora: Lora
+    train: Train
+    replay: Replay
+    evaluate: Evaluate
+    gate: Gate
+    deploy: Deploy
+
+
+Made = TypeVar("Made", bound=Common)
+
+
+def load_recipe(path: Path | None = None, **changes: Any) -> Recipe:
+    """Read a recipe of DPO over `recipes/dpo.yaml`; `changes` are written over both (`train={"epochs": 1}`).
 
     Raises:
         RecipeError: a file that cannot be read, a key that does not exist (names the nearest one), a
             value that makes no sense.
     """
-    content = _read(RECIPES / f"{method}.yaml")
+    return resolved(Recipe, "dpo", path, changes)
+
+
+def resolved(model: type[Made], method: str, path: Path | None, changes: dict[str, Any]) -> Made:
+    """The method's own recipe, the file over it, the changes over both. RecipeError as `load_recipe`."""
+    content = read_yaml(RECIPES / f"{method}.yaml")
     if path is not None:
-        content = _over(content, _read(path))
+        content = _over(content, read_yaml(path))
     content = _over(content, changes)
     try:
-        return Recipe.model_validate(content)
+        return model.model_validate(content)
     except ValidationError as error:
-        raise RecipeError(f"{path or method}: " + "; ".join(map(_said, error.errors()))) from error
+        faults = "; ".join(_said(model, one) for one in error.errors())
+        raise RecipeError(f"{path or method}: {faults}") from error
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A mapping of keys to values. RecipeError where it is none."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (OSError, yaml.YAMLError) as error:
@@ -172,12 +202,12 @@ def _over(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _said(error: Any) -> str:
+def _said(recipe: type[Common], error: Any) -> str:
     """One finding, with the near key where one is unknown."""
     place = ".".join(str(part) for part in error["loc"])
     if error["type"] != "extra_forbidden":
         return f"{place} is {error['input']!r}: {error['msg']}"
-    model: Any = Recipe
+    model: Any = recipe
     for part in error["loc"][:-1]:
         model = model.model_fields[part].annotation
     near = difflib.get_close_matches(str(error["loc"][-1]), model.model_fields, 1, 0.4)

@@ -16,10 +16,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn, Self
+from typing import Annotated, Any, Literal, NoReturn, Self, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 from pydantic.functional_validators import AfterValidator
+from pydantic_core import PydanticSerializationError
 
 from rlhf.errors import BadRecords
 
@@ -30,11 +31,16 @@ REASONS = 3
 """How many faults of one row are named."""
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """A row or a part of one: no unknown columns, no change."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
-class Message(_Strict):
+Shape = TypeVar("Shape", bound=Strict)
+
+
+class Message(Strict):
     """A message as in OpenAI's chat completions, text only."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
@@ -55,7 +61,7 @@ class Message(_Strict):
         return {"role": self.role, "content": self.content, **set_}
 
 
-class Trace(_Strict):
+class Trace(Strict):
     """The generation that an answer is taken from."""
 
     trace_id: str
@@ -63,7 +69,7 @@ class Trace(_Strict):
     model: str
 
 
-class PreferenceRow(_Strict):
+class PreferenceRow(Strict):
     """Two answers to one prompt, of which one was preferred."""
 
     pair_id: str = ""
@@ -184,6 +190,15 @@ def parse(text: str) -> PreferenceRow:
     Raises:
         ValueError: it is no row; the text says why.
     """
+    return row_of(parsed(text))
+
+
+def parsed(text: str) -> dict[str, Any]:
+    """The columns of one line.
+
+    Raises:
+        ValueError: it is no object of JSON; the text says why.
+    """
     if not text.strip():
         raise ValueError("is empty")
     try:
@@ -194,7 +209,7 @@ def parse(text: str) -> PreferenceRow:
         raise ValueError("is not JSON that can be read: nested too deeply") from error
     if not isinstance(value, dict):
         raise ValueError("is JSON, but no object with columns")
-    return row_of(value)
+    return value
 
 
 def row_of(value: dict[str, Any]) -> PreferenceRow:
@@ -203,12 +218,21 @@ def row_of(value: dict[str, Any]) -> PreferenceRow:
     Raises:
         ValueError: a column is missing, unknown or wrong; the text says which.
     """
+    return valid(value, PreferenceRow)
+
+
+def valid(value: dict[str, Any], shape: type[Shape]) -> Shape:
+    """A row of some shape from its columns.
+
+    Raises:
+        ValueError: a column is missing, unknown or wrong; the text says which.
+    """
     try:
-        row = PreferenceRow.model_validate(value)
-        row.line().encode()
+        row = shape.model_validate(value)
+        row.model_dump_json().encode()
     except ValidationError as error:
         raise ValueError(_faults(error)) from error
-    except UnicodeEncodeError as error:
+    except (UnicodeEncodeError, PydanticSerializationError) as error:
         raise ValueError("holds half a character (a lone surrogate)") from error
     return row
 

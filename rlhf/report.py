@@ -15,6 +15,17 @@ STYLE = (
     "pre{white-space:pre-wrap;margin:0;font-size:.85rem}"
 )
 KINDS = ("tool calls", "cases", "exact now", "exact candidate", "tool now", "tool candidate")
+CURVES = (
+    ("loss", "loss"),
+    ("rewards/margins", "reward margin"),
+    ("margin", "reward margin"),
+    ("logps/chosen", "log p (chosen)"),
+    ("mean_token_accuracy", "share of tokens right"),
+    ("accuracy", "share ordered rightly"),
+    ("kl", "divergence from the reference"),
+    ("learning_rate", "learning rate"),
+)
+"""What a run may have logged, the most telling first, and how it is called in a picture."""
 SHOWN, FEW = 10, 3
 """Answers side by side in the page and in the Markdown."""
 
@@ -169,12 +180,13 @@ def image(png: bytes, words: str) -> str:
 
 
 def curves(history: Sequence[Mapping[str, float]]) -> bytes:
-    """Loss, reward margin and log-probability of the chosen answers, as PNG."""
-    names = (("loss", "loss"), ("rewards/margins", "reward margin"), ("logps/chosen", "log p (chosen)"))
-    figure = drawing(9, 2.8)
-    for place, (name, words) in enumerate(names, 1):
-        axes = figure.add_subplot(1, 3, place)
-        axes.plot([row["step"] for row in history], [row[name] for row in history], linewidth=1.2)
+    """The first three that a run has of loss, margin, accuracy and so on, as PNG."""
+    found = [(n, words) for n, words in CURVES if any(n in row for row in history)][:3]
+    figure = drawing(3 * max(1, len(found)), 2.8)
+    for place, (name, words) in enumerate(found, 1):
+        axes = figure.add_subplot(1, len(found), place)
+        rows = [row for row in history if name in row]
+        axes.plot([row["step"] for row in rows], [row[name] for row in rows], linewidth=1.2)
         axes.set_title(words, fontsize=10)
         axes.set_xlabel("step", fontsize=9)
     return png_of(figure)

@@ -62,7 +62,8 @@ def recipe(**changes: Any) -> Recipe:
     """Six steps of four pairs on one thread."""
     plain: dict[str, Any] = {
         "threads": 1,
-        "lora": {"rank": 4, "alpha": 8},
+        "lora": {"rank": 4, "alpha": 8, "layers": "all"},
+        "replay": {"rows": "none"},
         "train": {
             "epochs": 1,
             "batch": 4,

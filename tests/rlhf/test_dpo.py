@@ -7,26 +7,22 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from rlhf.dpo import (
-    FILES,
-    check_reference,
-    clear_errors,
-    hushed,
-    last_checkpoint,
-    load_adapter,
-    prepare,
-    train,
-)
-from rlhf.errors import TrainingError, WrongReference
-from rlhf.pairs import read_rows, render
+from rlhf.adapters import causal, load_adapter
+from rlhf.dpo import Dpo, check_reference, train
+from rlhf.errors import BadRecords, TrainingError, WrongReference
+from rlhf.recipe import Recipe, load_recipe
 from rlhf.registry import content_digest
+from rlhf.replay import rehearsal
+from rlhf.runs import FILES, last_checkpoint
+from rlhf.troubles import clear_errors, hushed
+from tests.rlhf.preferring import WORDS, dataset, recipe, rows, write
 from tests.rlhf.preferring import base as make_base
-from tests.rlhf.preferring import dataset, recipe, rows, write
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +32,13 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def quiet(_: str) -> None:
     """Nobody reads."""
+
+
+def prepared(recipe: Recipe, data: Path, out: Path, base: Path, adapter: Path | None = None) -> Any:
+    """A trainer that has not begun."""
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    used, held = (Dpo().read(data / name, tokenizer, recipe) for name in FILES)
+    return Dpo().prepare(recipe, used, held, out, base, adapter)
 
 
 def test_it_learns_what_is_preferred_and_says_what_it_used(base: Path, tmp_path: Path) -> None:
@@ -53,6 +56,12 @@ def test_it_learns_what_is_preferred_and_says_what_it_used(base: Path, tmp_path:
     assert "24 pairs (1 left out" in lines[0]
     assert trained.digest == content_digest(tmp_path / "out" / "adapter")
     assert not (tmp_path / "out" / "run").exists()
+    assert (trained.method, trained.result) == ("dpo", "adapter")
+    assert trained.data is not None
+    assert set(trained.data) == {"train.jsonl", "held_out.jsonl"}
+    assert {"torch", "trl", "peft"} <= set(trained.code or {})
+    assert load_recipe(tmp_path / "out" / "recipe.yaml").train.epochs == 4
+    assert (tmp_path / "out" / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_killed_and_resumed_it_is_the_same_adapter(base: Path, tmp_path: Path) -> None:
@@ -77,10 +86,8 @@ def test_checkpoints_of_another_recipe_are_not_gone_on_from(base: Path, tmp_path
     data = dataset(tmp_path / "data")
     whole = train(recipe(seed=3), data, tmp_path / "whole", base, tell=quiet)
     out = tmp_path / "parts"
-    tokenizer = AutoTokenizer.from_pretrained(base)
-    used, held = (render(read_rows(data / f), tokenizer, 256) for f in FILES)
     with hushed():
-        prepare(recipe(), used, held, out, base, None, tokenizer).train()
+        prepared(recipe(), data, out, base).train()
     assert last_checkpoint(out / "run") is not None
     assert train(recipe(seed=3), data, out, base, tell=quiet).digest == whole.digest
 
@@ -116,10 +123,8 @@ def test_a_loaded_adapter_goes_on_from_itself(base: Path, tmp_path: Path) -> Non
 def test_another_reference_is_refused(base: Path, tmp_path: Path) -> None:
     data = dataset(tmp_path / "data")
     train(recipe(), data, tmp_path / "first", base, tell=quiet)
-    tokenizer = AutoTokenizer.from_pretrained(base)
-    used, held = (render(read_rows(data / f), tokenizer, 256) for f in FILES)
     with hushed():
-        trainer = prepare(recipe(), used, held, tmp_path, base, tmp_path / "first" / "adapter", tokenizer)
+        trainer = prepared(recipe(), data, tmp_path, base, tmp_path / "first" / "adapter")
         check_reference(trainer)
     assert trainer.model is not None
     for name, parameter in trainer.model.named_parameters():
@@ -127,6 +132,47 @@ def test_another_reference_is_refused(base: Path, tmp_path: Path) -> None:
             parameter.data.zero_()
     with hushed(), pytest.raises(WrongReference, match="rewards are"):
         check_reference(trainer)
+
+
+def test_what_is_rehearsed_stays_nearer_to_the_base(base: Path, tmp_path: Path) -> None:
+    data = dataset(tmp_path / "data")
+    kept = [
+        {
+            "prompt": [{"role": "user", "content": f"{word}?"}],
+            "completion": [{"role": "assistant", "content": word}],
+        }
+        for word in WORDS
+    ]
+    write(tmp_path / "kept.jsonl", kept)
+    moved = {}
+    for weight in (0.0, 20.0):
+        replay = {"rows": str(tmp_path / "kept.jsonl"), "weight": weight, "batch": 4}
+        plan = recipe(replay=replay, train={"epochs": 3})
+        out = tmp_path / str(weight)
+        trained = train(plan, data, out, base, tell=quiet)
+        assert ("rehearsal" in trained.history[-1]) is (weight > 0)
+        rehearsed = rehearsal(
+            plan.replay.model_copy(update={"weight": 1.0}), AutoTokenizer.from_pretrained(base), 1, 256
+        )
+        assert rehearsed is not None
+        with torch.no_grad():
+            moved[weight] = float(rehearsed.loss(load_adapter(causal(base), out / "adapter"), 1, "cpu"))
+    assert moved[20.0] < 0.5 * moved[0.0]
+
+
+def test_bad_rows_are_named(base: Path, tmp_path: Path) -> None:
+    data = dataset(tmp_path / "data")
+    write(data / "train.jsonl", [rows(1)[0], {"prompt": [], "chosen": []}])
+    with pytest.raises(BadRecords, match=r"train\.jsonl:2: .*has no rejected"):
+        train(recipe(), data, tmp_path / "out", base, tell=quiet)
+
+
+def test_a_base_that_is_none_and_a_folder_without_rows_are_named(base: Path, tmp_path: Path) -> None:
+    data = dataset(tmp_path / "data")
+    with pytest.raises(TrainingError, match="is no model"):
+        train(recipe(), data, tmp_path / "out", tmp_path / "nothing", tell=quiet)
+    with pytest.raises(TrainingError, match=r"has no train\.jsonl"):
+        train(recipe(), tmp_path, tmp_path / "out", base, tell=quiet)
 
 
 def test_without_rows_there_is_nothing_to_train_on(base: Path, tmp_path: Path) -> None:

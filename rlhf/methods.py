@@ -1,0 +1,121 @@
+"""Methods of training by name: recipe, trainer, what is trained where nobody says. Free of torch."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from rlhf.errors import RecipeError
+from rlhf.recipe import Common, Lora, Recipe, Replay, Training, read_yaml, resolved
+
+if TYPE_CHECKING:
+    from rlhf.training import Tell, Trained
+
+STARTER = Path(__file__).parent / "starter" / "model"
+
+
+class SftRecipe(Common):
+    """Supervised fine-tuning."""
+
+    method: Literal["sft"]
+    tuning: Literal["lora", "qlora", "full"]
+    lora: Lora
+    replay: Replay
+
+
+class RewardTrain(Training):
+    """The optimisation of a reward model."""
+
+    centre: float = Field(ge=0)
+    """Weight that keeps rewards around zero (Eisenstein et al., 2023)."""
+
+
+class RewardRecipe(Common):
+    """A reward model."""
+
+    method: Literal["reward"]
+    lora: Lora
+    train: RewardTrain
+
+
+class KtoTrain(Training):
+    """The optimisation of KTO."""
+
+    batch: int = Field(ge=2)
+    """Rows that are computed at once; the divergence is estimated on neighbours."""
+    beta: float = Field(gt=0)
+    """How closely the adapter keeps to its reference."""
+    balance: bool
+    """Thumbs up and down weigh the same in all."""
+
+
+class KtoRecipe(Common):
+    """Training on thumbs."""
+
+    method: Literal["kto"]
+    lora: Lora
+    train: KtoTrain
+    replay: Replay
+
+
+@dataclass(frozen=True)
+class Known:
+    """One method."""
+
+    recipe: type[Common]
+    module: str
+    """Its function `train(recipe, dataset, out, base, adapter, tell)` does the work."""
+    base: Callable[[], Path]
+    """What is trained where nobody names a base."""
+
+
+def starter() -> Path:
+    """The embedded model."""
+    return STARTER
+
+
+METHODS = {
+    "sft": Known(SftRecipe, "rlhf.sft", starter),
+    "dpo": Known(Recipe, "rlhf.dpo", starter),
+    "kto": Known(KtoRecipe, "rlhf.kto", starter),
+    "reward": Known(RewardRecipe, "rlhf.reward", starter),
+}
+
+
+def read_recipe(source: str | Path, **changes: Any) -> Common:
+    """A recipe by a method's name or from a file, whose `method` says over which recipe it goes.
+
+    Raises:
+        RecipeError: no such method; otherwise as `load_recipe`.
+    """
+    if str(source) in METHODS:
+        return resolved(METHODS[str(source)].recipe, str(source), None, changes)
+    path = Path(source)
+    method = str(read_yaml(path).get("method") or "dpo")
+    return resolved(known(method).recipe, method, path, changes)
+
+
+def known(method: str) -> Known:
+    """A method. RecipeError where there is none of that name."""
+    if method not in METHODS:
+        raise RecipeError(f"`{method}` is no method of training; there are: {', '.join(METHODS)}")
+    return METHODS[method]
+
+
+def train(
+    recipe: Common,
+    dataset: Path,
+    out: Path,
+    base: Path | None = None,
+    adapter: Path | None = None,
+    tell: "Tell" = print,
+) -> "Trained":
+    """Train by the recipe's method. TrainingError, BadRecords."""
+    method = known(recipe.method)
+    trained: Trained = import_module(method.module).train(
+        recipe, dataset, out, base or method.base(), adapter, tell
+    )
+    return trained

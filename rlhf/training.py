@@ -1,0 +1,196 @@
+"""What every trainer shares: one folder a run, going on after a kill, errors in words, curves, the record.
+
+A run that was killed goes on from its last whole checkpoint to the same result, bit for bit, on as many
+threads. What a method does of its own is a `Method`; `carry_out` does the rest.
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+import transformers
+from transformers import AutoTokenizer, TrainerCallback, set_seed
+
+from rlhf.errors import TrainingError
+from rlhf.pairs import Used
+from rlhf.progress import Progress
+from rlhf.recipe import Common
+from rlhf.registry import weights_of
+from rlhf.report import curves
+from rlhf.runs import data_files, folder_digest, forget_other_runs, last_checkpoint, paths, record
+from rlhf.troubles import clear_errors, hushed
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a run gave."""
+
+    digest: str
+    """`sha256:` and 64 digits over the result's content; llm_server gives an adapter the same name."""
+    steps: int
+    seconds: float
+    """Of this process; a resumed run took longer."""
+    rows: dict[str, Any]
+    held_out: dict[str, Any]
+    history: list[dict[str, float]]
+    """One entry a step: loss, rate and what the method adds."""
+    method: str = ""
+    result: str = ""
+    """Folder or file of the result below the run's folder."""
+    data: dict[str, str] | None = None
+    """SHA-256 of each file of rows."""
+    base: dict[str, str] | None = None
+    """Path and SHA-256 of what was begun with."""
+    code: dict[str, str] | None = None
+    """Versions of what computed."""
+    recipe: dict[str, Any] | None = None
+
+    def save(self, folder: Path) -> None:
+        """As trained.json, with the curves as curves.png where there are any."""
+        (folder / "trained.json").write_text(json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n")
+        if self.history:
+            (folder / "curves.png").write_bytes(curves(self.history))
+
+
+class Method(Protocol):
+    """What a method of training does of its own, around a trainer of transformers."""
+
+    name: str
+    logged: tuple[str, ...]
+    """What the trainer logs a step beside the loss."""
+    depends: tuple[str, ...]
+    """Blocks of the recipe that the result depends on."""
+
+    def read(self, file: Path, tokenizer: Any, recipe: Any) -> Used:
+        """The usable rows of a file. BadRecords where a row is bad."""
+
+    def prepare(
+        self, recipe: Any, used: Used, held: Used, out: Path, base: Path, adapter: Path | None
+    ) -> Any:
+        """The trainer, ready for its first step."""
+
+    def check(self, trainer: Any) -> None:
+        """Before the first step. TrainingError where it must not begin."""
+
+    def examine(self, trainer: Any, held: Used) -> dict[str, Any]:
+        """Figures on the held-out rows."""
+
+    def save(self, trainer: Any, recipe: Any, out: Path, base: Path) -> tuple[str, str]:
+        """Write the result below `out`; (its name there, its digest)."""
+
+
+def carry_out(
+    method: Method, recipe: Common, dataset: Path, out: Path, base: Path, adapter: Path | None, tell: Tell
+) -> Trained:
+    """Train on `dataset`/train.jsonl, examine on held_out.jsonl where there is one.
+
+    Writes the result, trained.json, recipe.yaml and curves.png into `out`. A folder with checkpoints of the
+    same run is resumed.
+
+    Raises:
+        BadRecords: rows that cannot be read, each with file, line and reason.
+        TrainingError: no base, nothing to train on, no memory, no room on the disk, no such device.
+    """
+    began = time.monotonic()
+    files = data_files(dataset)
+    tokenizer = begin(recipe, base)
+    out.mkdir(parents=True, exist_ok=True)
+    recipe.save(out / "recipe.yaml")
+    used, held = (method.read(f, tokenizer, recipe) if f in files else Used() for f in paths(dataset))
+    tell(said("training", used))
+    tell(said("held out", held))
+    if not used.texts:
+        raise TrainingError(f"{dataset} has no row to train on: {used.left_out or 'it is empty'}")
+    begun = [weights_of(base), folder_digest(adapter) if adapter else None]
+    forget_other_runs(out / "run", [recipe.digest(*method.depends), used.texts, *begun])
+    with hushed(), clear_errors(out):
+        set_seed(recipe.seed)
+        trainer = method.prepare(recipe, used, held, out, base, adapter)
+        watch(trainer, recipe.train.batch * recipe.train.accumulate)
+        method.check(trainer)
+        trainer.train(resume_from_checkpoint=last_checkpoint(out / "run"))
+        measured = method.examine(trainer, held)
+        result, digest = method.save(trainer, recipe, out, base)
+        trained = Trained(
+            digest,
+            int(trainer.state.global_step),
+            round(time.monotonic() - began, 1),
+            {"train": used.summary(), "held_out": held.summary()},
+            measured,
+            history(trainer.state.log_history, method.logged),
+            **record(method.name, result, recipe, files, base),
+        )
+        trained.save(out)
+    shutil.rmtree(out / "run", ignore_errors=True)
+    return trained
+
+
+def begin(recipe: Common, base: Path) -> Any:
+    """Threads and device as the recipe wants them; the base's tokenizer. TrainingError where it cannot be."""
+    if recipe.threads:
+        torch.set_num_threads(recipe.threads)
+    if recipe.device == "cuda" and not torch.cuda.is_available():
+        raise TrainingError(
+            "the recipe asks for `device: cuda`, and torch sees no GPU here: use `device: cpu`"
+        )
+    if not (base / "config.json").is_file():
+        raise TrainingError(
+            f"the base {base} is no model: it has no config.json; give --base a model's folder"
+        )
+    return AutoTokenizer.from_pretrained(base, local_files_only=True)
+
+
+def arguments(recipe: Common, out: Path) -> dict[str, Any]:
+    """What a recipe says to transformers' own arguments, whatever the method."""
+    t = recipe.train
+    return {
+        "output_dir": str(out / "run"),
+        "num_train_epochs": t.epochs,
+        "per_device_train_batch_size": t.batch,
+        "per_device_eval_batch_size": t.batch,
+        "gradient_accumulation_steps": t.accumulate,
+        "learning_rate": t.learning_rate,
+        "warmup_steps": t.warm_up,
+        "lr_scheduler_type": t.schedule,
+        "seed": recipe.seed,
+        "data_seed": recipe.seed,
+        "bf16": t.precision == "bfloat16",
+        "use_cpu": recipe.device == "cpu",
+        "gradient_checkpointing": t.gradient_checkpointing,
+        "logging_steps": 1,
+        "save_steps": t.save_steps,
+        "save_total_limit": 2,
+        "report_to": [],
+        "disable_tqdm": True,
+        "dataloader_pin_memory": False,
+    }
+
+
+def watch(trainer: Any, batch: int) -> None:
+    """Our progress in place of theirs."""
+    for callback in (transformers.PrinterCallback, transformers.ProgressCallback):
+        trainer.remove_callback(callback)
+    progress: TrainerCallback = Progress(batch)
+    trainer.add_callback(progress)
+
+
+def history(log: list[dict[str, Any]], logged: tuple[str, ...]) -> list[dict[str, float]]:
+    """Logged steps, each once."""
+    names = ("loss", *logged, "learning_rate")
+    steps = {int(row["step"]): row for row in log if "loss" in row}
+    return [
+        {"step": step, **{n: float(row[n]) for n in names if n in row}} for step, row in sorted(steps.items())
+    ]
+
+
+def said(what: str, used: Used) -> str:
+    """A line for people: nothing is dropped silently."""
+    left = "; ".join(f"{len(ids)} left out: {reason}" for reason, ids in used.left_out.items())
+    return f"{what}: {len(used.texts)} {used.called}" + (f" ({left})" if left else "")
