@@ -23,6 +23,7 @@ from rlhf.preference import planted
 from rlhf.recipe import Recipe
 from rlhf.registry import LIVE, SHORT, Registry, Version, content_digest, file_sha256, weights_of
 from rlhf.report import rate_of, write_report
+from rlhf.runs import code_versions
 from rlhf.serving import Server
 from rlhf.steps import Result, Steps
 
@@ -92,7 +93,10 @@ class Retraining:
 
         if self.order.pairs is not None:
             return {"pairs": len(read_rows(self.order.pairs)), "sha256": file_sha256(self.order.pairs)}
-        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in planted(self.order.planted)]
+        lines = [
+            json.dumps(row, ensure_ascii=False) + "\n"
+            for row in planted(self.order.planted, self.order.recipe.seed)
+        ]
 
         def work() -> Result:
             file.write_text("".join(lines), encoding="utf-8")
@@ -242,10 +246,3 @@ def summary(name: str, result: Result) -> str:
 def same_file(file: Path, sha256: str) -> bool:
     """Whether a file is what it was."""
     return file.is_file() and file_sha256(file) == sha256
-
-
-def code_versions() -> dict[str, str]:
-    """Versions of what computes."""
-    from importlib.metadata import version
-
-    return {name: version(name) for name in ("loopyard", "torch", "transformers", "trl", "peft")}
