@@ -3,7 +3,7 @@ PYTHON ?= python3
 PY := .venv/bin/python
 DATA_FOLDER ?= ./data
 
-.PHONY: help run test check setup setup-test trial bench lock console clean
+.PHONY: help run test check setup setup-test label-studio trial bench lock console clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -13,6 +13,9 @@ setup: ## Set up what running needs (packages, native build, console)
 
 setup-test: ## Set up what the tests need as well
 	@$(PYTHON) compose/scripts/setup.py test
+
+label-studio: ## Set Label Studio up, for `loopyard annotate serve` (about 1 GB)
+	@$(PYTHON) compose/scripts/setup_label_studio.py
 
 run: setup ## Set everything up, load the demo project and start Loopyard (Ctrl-C stops it)
 	@$(PY) -m gateway.cli up --data $(DATA_FOLDER)

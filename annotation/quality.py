@@ -27,7 +27,7 @@ def quality(tasks: Iterable[Task], judgements: Iterable[Judgement]) -> dict[str,
     """
     known = {task.task_id: task for task in tasks}
     given = list(judgements)
-    found = [(known[j.task_id], j) for j in _newest(given) if j.task_id in known]
+    found = [(known[j.task_id], j) for j in newest(given) if j.task_id in known]
     people = sorted({judgement.annotator for _, judgement in found})
     return {
         "tasks": len(known),
@@ -45,11 +45,12 @@ def quality(tasks: Iterable[Task], judgements: Iterable[Judgement]) -> dict[str,
     }
 
 
-def _newest(judgements: Sequence[Judgement]) -> list[Judgement]:
-    newest: dict[tuple[str, str], Judgement] = {}
+def newest(judgements: Sequence[Judgement]) -> list[Judgement]:
+    """Of each person and task the last word."""
+    last: dict[tuple[str, str], Judgement] = {}
     for judgement in sorted(judgements, key=lambda j: j.at):
-        newest[judgement.task_id, judgement.annotator] = judgement
-    return list(newest.values())
+        last[judgement.task_id, judgement.annotator] = judgement
+    return list(last.values())
 
 
 def _measures(found: Found) -> dict[str, Any]:

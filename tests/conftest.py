@@ -6,7 +6,7 @@ from collections.abc import Generator
 import pytest
 
 # Tests of these folders share servers, so each folder runs in one worker process.
-ONE_WORKER = ("tests/stack/", "tests/console/")
+ONE_WORKER = ("tests/stack/", "tests/console/", "tests/annotation/")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -19,6 +19,7 @@ import venv
 from pathlib import Path
 
 from console_log import run_logged, say, step
+from setup_label_studio import install_label_studio
 
 ROOT = Path(__file__).resolve().parents[2]
 CONSOLE = ROOT / "gateway" / "console"
@@ -199,6 +200,7 @@ def main() -> None:
     build_console(cache)
     prepare_models(python, cache)
     if profile == "test":
+        install_label_studio(cache)
         install_browser()
 
 

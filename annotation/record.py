@@ -1,0 +1,162 @@
+"""What is known of one annotation project, on disk: its tasks, rows that need nobody, and judgements.
+
+    FOLDER/tasks.jsonl        every task that was ever pushed, with the traces that annotators never see
+    FOLDER/direct.jsonl       preference rows that users gave themselves (thumbs, corrections)
+    FOLDER/judgements.jsonl   as Label Studio has them now
+    FOLDER/withdrawn.jsonl    judgements that Label Studio had once and has no more
+    FOLDER/preferences.jsonl  the rows of all that
+
+Every file appears as a whole or stays as it was.
+"""
+
+import fcntl
+import json
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from annotation.errors import BadPairs, RecordError
+from annotation.quality import newest
+from annotation.tasks import Judgement, Task, preferences
+from rlhf.errors import BadRecords
+from rlhf.records import PreferenceRow, read_jsonl, write_atomically, write_jsonl
+
+Model = TypeVar("Model", bound=BaseModel)
+PATIENCE = 60.0
+"""Seconds that a command waits for another one."""
+MEND = "Make room or mend the folder's rights, then run the command again: nothing is lost or done twice."
+
+
+class Record:
+    """The record of one project. Raises RecordError, from every method."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold the record while it is brought up to date; another command waits, but not for ever."""
+        with self._writing():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            handle = (self.folder / ".lock").open("w")
+        with handle:
+            until = time.monotonic() + PATIENCE
+            while not _locked(handle):
+                if time.monotonic() > until:
+                    text = f"another command is at work on {self.folder}"
+                    raise RecordError(text, "Wait until it has ended, and try again.")
+                time.sleep(0.1)
+            yield
+
+    def tasks(self) -> list[Task]:
+        """Every task, in the order of its coming."""
+        return self._read("tasks.jsonl", Task)
+
+    def add_tasks(self, tasks: Iterable[Task]) -> int:
+        """Keep tasks that are new; gives how many those are. A task never changes once it is known."""
+        known = {task.task_id: task for task in self.tasks()}
+        before = len(known)
+        for task in tasks:
+            known.setdefault(task.task_id, task)
+        if len(known) > before:
+            self._write("tasks.jsonl", (task.plain() for task in known.values()))
+        return len(known) - before
+
+    def judgements(self) -> list[Judgement]:
+        """As they were pulled last."""
+        return self._read("judgements.jsonl", Judgement)
+
+    def set_judgements(self, judgements: Sequence[Judgement]) -> None:
+        """Replace the judgements, and keep those that are gone in a file of their own."""
+        gone = [one for one in self.judgements() if _key(one) not in set(map(_key, judgements))]
+        if gone:
+            kept = [*self._read("withdrawn.jsonl", Judgement), *gone]
+            self._write("withdrawn.jsonl", (one.model_dump(mode="json") for one in kept))
+        self._write("judgements.jsonl", (one.model_dump(mode="json") for one in judgements))
+        with self._writing():
+            write_jsonl(self.folder / "preferences.jsonl", self.rows())
+
+    def direct(self) -> list[PreferenceRow]:
+        """Rows that users gave themselves."""
+        path = self.folder / "direct.jsonl"
+        if not path.exists() or not path.stat().st_size:
+            return []
+        try:
+            return read_jsonl(path)
+        except (BadRecords, OSError) as error:
+            raise RecordError(f"{path}: {error}", "Mend or delete the file.") from error
+
+    def set_direct(self, rows: Iterable[PreferenceRow]) -> int:
+        """Keep such rows, each over the one of its name; gives how many are new."""
+        known = {row.pair_id: row for row in self.direct()}
+        before = len(known)
+        known |= {row.pair_id: row for row in rows}
+        with self._writing():
+            write_jsonl(self.folder / "direct.jsonl", known.values())
+        return len(known) - before
+
+    def rows(self) -> list[PreferenceRow]:
+        """Every row that the project gives, in an order that hangs on the content alone."""
+        tasks = {task.task_id: task for task in self.tasks()}
+        judged = [one for one in newest(self.judgements()) if one.task_id in tasks]
+        rows = [row for one in judged for row in preferences(tasks[one.task_id], one)]
+        return sorted([*self.direct(), *rows], key=PreferenceRow.line)
+
+    def _read(self, name: str, model: type[Model]) -> list[Model]:
+        path = self.folder / name
+        try:
+            return read_models(path, model) if path.exists() else []
+        except (BadPairs, OSError) as error:
+            text = f"the record is damaged: {error}"
+            raise RecordError(text, "Mend the line or restore the file.") from error
+
+    def _write(self, name: str, rows: Iterable[object]) -> None:
+        with self._writing():
+            lines = (json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows)
+            write_atomically(self.folder / name, lines)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            text = f"{self.folder} cannot be written: {error.strerror or error}"
+            raise RecordError(text, MEND) from error
+
+
+def read_models(path: Path, model: type[Model]) -> list[Model]:
+    """Every line of a file of JSON lines.
+
+    Raises:
+        BadPairs: a line is no such object; names each.
+        OSError: the file cannot be read.
+    """
+    found, faults = [], []
+    for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            found.append(model.model_validate_json(line))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            faults.append(f"line {number}: {where + ': ' if where else ''}{first['msg']}")
+    if faults:
+        raise BadPairs(path, faults)
+    return found
+
+
+def _locked(handle: IO[str]) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _key(judgement: Judgement) -> tuple[str, str]:
+    return judgement.task_id, judgement.annotator
