@@ -1,7 +1,7 @@
 """The command line of the room. Each command imports what it needs when it runs, so that help is instant.
 
 A file of further verbs has a `typer.Typer` named `app`; one line below adds its commands.
-Settings come from RLHF_* variables: RLHF_DATA (jobs), RLHF_MODELS, RLHF_RUN.
+Settings come from RLHF_* variables, such as RLHF_DATA (jobs), RLHF_JOBS_URL, RLHF_MODELS, RLHF_RUN.
 """
 
 from __future__ import annotations
@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
-from rlhf import cli_data, cli_gate, cli_train
+from rlhf import cli_data, cli_gate, cli_jobs, cli_pipeline, cli_train
 from rlhf.errors import RlhfError
 
 if TYPE_CHECKING:
-    from rlhf.jobs import Job
     from rlhf.settings import Settings
 
 app = typer.Typer(
@@ -34,6 +33,8 @@ app = typer.Typer(
 app.add_typer(cli_data.app, name="dataset")
 app.add_typer(cli_gate.app)
 app.add_typer(cli_train.app)
+app.add_typer(cli_jobs.app, name="jobs")
+app.add_typer(cli_pipeline.app, name="pipeline")
 
 
 def main() -> None:
@@ -72,27 +73,16 @@ def check() -> None:
     settings = _settings(logging.WARNING)
     from rlhf.jobs import Jobs, State
 
-    with Jobs(settings.data) as jobs:
+    with Jobs(settings.data, settings.jobs_url) as jobs:
         job = jobs.get(jobs.ask_for_check(settings.data, settings.models))
         while job.state in (State.QUEUED, State.RUNNING):
             time.sleep(0.2)
             job = jobs.get(job.id)
-    _print(job)
+    cli_jobs.print_job(job)
     for checked in job.result or ():
         state = "unchanged" if checked["known"] else "recorded"
         typer.echo(f"  {checked['name']}  {checked['bytes']} bytes  {state}")
     raise typer.Exit(0 if job.state is State.DONE else 1)
-
-
-@app.command("jobs")
-def list_jobs() -> None:
-    """List the latest jobs, the newest first: id, time, kind, state and why one failed."""
-    settings = _settings(logging.WARNING)
-    from rlhf.jobs import Jobs
-
-    with Jobs(settings.data) as jobs:
-        for job in jobs.list():
-            _print(job)
 
 
 def _settings(level: int) -> Settings:
@@ -100,8 +90,3 @@ def _settings(level: int) -> Settings:
 
     logging.basicConfig(level=level, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     return Settings.from_environment()
-
-
-def _print(job: Job) -> None:
-    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(job.created_at))
-    typer.echo(f"{job.id}  {when}  {job.kind}  {job.state}  {job.error}")

@@ -27,8 +27,9 @@ APPLICATION = "loopyard"
 # ("check-2"), so that an update strands nothing.
 APPLICATION_VERSION = "1"
 CPU_QUEUE, GPU_QUEUE = "cpu", "gpu"
-# Whatever only waits for others: it holds no processor, so that no number of them blocks one that computes.
-WAITING_QUEUE = "waiting"
+# Whatever only waits holds no processor. People are waited for apart from steps: a pipeline that waits for an
+# answer must not be what the answer's step waits for.
+WAITING_QUEUE, APPROVAL_QUEUE = "waiting", "approvals"
 Resource = Literal["cpu", "gpu"]
 FIRST, NORMAL, LAST = 1, 100, 10_000
 APPROVAL = "approval"
@@ -201,7 +202,7 @@ class Jobs:
 
     def list(self, limit: int = 50) -> Sequence[Job]:
         """The latest jobs, the newest first."""
-        found = self._client.list_workflows(limit=limit, sort_desc=True, has_parent=False, load_input=False)
+        found = self._client.list_workflows(limit=limit, sort_desc=True, has_parent=False)
         return [self._job(workflow) for workflow in found]
 
     def steps(self, job_id: str) -> Sequence[str]:
@@ -210,9 +211,12 @@ class Jobs:
 
     def parts(self, job_id: str) -> Sequence[Part]:
         """The steps of a pipeline in the order of its specification; empty for another kind of job."""
-        workflow = self._workflow(job_id)
+        return self._parts(self._workflow(job_id))
+
+    def _parts(self, workflow: WorkflowStatus) -> Sequence[Part]:
         if workflow.name != Kind.PIPELINE or workflow.input is None:
             return []
+        job_id = workflow.workflow_id
         specified: Mapping[str, Mapping[str, Any]] = workflow.input["args"][0]["steps"]
         latest: dict[str, WorkflowStatus] = {}
         for child in self._client.list_workflows(parent_workflow_id=job_id, load_input=False):
@@ -239,6 +243,14 @@ class Jobs:
             raise JobRefused(f"job {job_id} is {job.state}; only one that failed or was cancelled resumes")
         queue = WAITING_QUEUE if job.kind == Kind.PIPELINE else job.resource
         self._client.rewind_workflow(job_id, queue_name=queue, application_version=APPLICATION_VERSION)
+
+    def erase(self, job_id: str) -> None:
+        """Forget a job that has ended, with its log. JobNotFound; JobRefused where it has not ended."""
+        job = self.get(job_id)
+        if job.state not in ENDED:
+            raise JobRefused(f"job {job_id} is {job.state}; cancel it first")
+        self._client.delete_workflow(job_id, delete_children=True)
+        self.book.erase(job_id)
 
     def approve(self, job_id: str, step: str, approved: bool, by: str, note: str = "") -> None:
         """Answer a step that waits for approval. JobNotFound; JobRefused where it does not wait."""
@@ -277,12 +289,29 @@ class Jobs:
             created_at=(workflow.created_at or 0) / 1000,
             result=workflow.output if state is State.DONE else None,
             error=_error(workflow),
-            progress=self.book.progress(workflow.workflow_id),
+            progress=self._progress(workflow),
             priority=workflow.priority or NORMAL,
             resource=attributes.get("resource", "cpu"),
             title=attributes.get("title", ""),
             started_at=_seconds(workflow.dequeued_at),
             ended_at=_seconds(workflow.completed_at),
+        )
+
+    def _progress(self, workflow: WorkflowStatus) -> Progress | None:
+        """What a job said; of a pipeline, what its steps said."""
+        parts = self._parts(workflow)
+        if not parts:
+            return self.book.progress(workflow.workflow_id)
+        running = [part for part in parts if part.state is State.RUNNING]
+        said = [(part.name, part.progress) for part in running if part.progress is not None]
+        done = sum(part.state is State.DONE for part in parts) + sum(found.done for _, found in said)
+        texts = [f"{name}: {found.text}" for name, found in said] or [part.name for part in running]
+        latest = max((found for _, found in said), key=lambda found: found.left_s or 0, default=None)
+        return Progress(
+            done / len(parts),
+            "; ".join(texts) or f"{sum(part.state is State.DONE for part in parts)} of {len(parts)} steps",
+            latest.rate if latest else None,
+            latest.left_s if latest else None,
         )
 
     def _part(self, name: str, step: Mapping[str, Any], child: WorkflowStatus | None) -> Part:

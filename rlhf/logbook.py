@@ -95,6 +95,12 @@ class Logbook:
             self._read[job_id] = (lines[-1].seq, offset + len(whole))
         return [line for line in lines if line.seq > after]
 
+    def erase(self, job_id: str) -> None:
+        """Forget what a job and its steps said."""
+        (self.logs / f"{job_id}.jsonl").unlink(missing_ok=True)
+        for file in (self.states / f"{job_id}.json", *self.states.glob(f"{job_id}.*.json")):
+            file.unlink(missing_ok=True)
+
     def advance(self, job_id: str, progress: Progress) -> None:
         """Say how far a job, or a step of one, is."""
         self.states.mkdir(parents=True, exist_ok=True)

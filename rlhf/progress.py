@@ -8,6 +8,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bar
 from transformers import TrainerCallback
 
+from rlhf.pipelines.events import report
+
 
 class Progress(TrainerCallback):
     """A bar in a terminal; a line every tenth of the way elsewhere."""
@@ -39,10 +41,12 @@ class Progress(TrainerCallback):
         seconds = max(1e-6, time.monotonic() - self.began)
         rate = (state.global_step - self.first) * self.batch / seconds
         text = f"loss {logs['loss']:.3f}  {rate:.1f} rows/s"
+        left = seconds / max(1, state.global_step - self.first) * (state.max_steps - state.global_step)
+        said = f"step {state.global_step} of {state.max_steps}, loss {logs['loss']:.3f}"
+        report(state.global_step / max(1, state.max_steps), said, rate, left)
         if self.bar is not None:
             self.bar.update(self.task, completed=state.global_step, description=text)
         elif state.global_step % max(1, state.max_steps // 10) == 0:
-            left = seconds / max(1, state.global_step - self.first) * (state.max_steps - state.global_step)
             self.console.print(f"step {state.global_step}/{state.max_steps}  {text}  {left:.0f} s left")
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from rlhf.errors import SettingsError
@@ -18,17 +18,60 @@ class Settings(BaseSettings):
     )
 
     data: Path = Path("data/jobs")
-    """Folder of the durable record of jobs. One worker owns it at a time."""
+    """Folder of the jobs' logs and, without RLHF_JOBS_URL, of their durable record, which one worker owns."""
+    jobs_url: str = Field(default="", repr=False)
+    """PostgreSQL database of the durable record (`postgresql://…`), for workers that share RLHF_DATA."""
+    objects: Path | None = None
+    """Folder of datasets and outputs of steps; by default `objects` beside RLHF_DATA."""
+    registry: Path | None = None
+    """Folder above `adapters`; by default the one above RLHF_DATA."""
     models: Path = Path("data/models")
     """Folder of the prepared models, which jobs read."""
     run: Path = Path("data/run")
     """Folder that receives the heartbeat `worker.json`."""
     beat_seconds: float = Field(default=2.0, gt=0)
     """Pause between two heartbeats."""
-    cpu_jobs: int = Field(default=1, ge=1)
-    """Jobs of the queue `cpu` that run at the same time."""
+    cpu_jobs: int = Field(default=2, ge=1)
+    """Jobs and steps of the queue `cpu` that run at the same time."""
+    resources: str = "cpu,gpu"
+    """Queues that this worker serves, comma-separated: `cpu`, `gpu`."""
+    steps: str = ""
+    """Further kinds of steps: comma-separated `module:function`; the function receives `Kinds.add`."""
+    server_url: str = "http://127.0.0.1:8000/v1"
+    """llm_server's API, which adapters are compared in and promoted to."""
+    server_key: SecretStr = SecretStr("")
+    """Its key with the scope admin."""
+    schedule_seconds: float = Field(default=60.0, gt=0)
+    """Pause between two looks for pipelines that are due."""
+    nvidia_smi: str = "nvidia-smi"
+    """Program that lists the GPUs."""
     stop_seconds: int = Field(default=5, ge=0)
     """How long running jobs may go on after the signal to stop; the rest is resumed at the next start."""
+
+    @property
+    def objects_folder(self) -> Path:
+        """Where datasets and outputs of steps are."""
+        return self.objects or self.data.parent / "objects"
+
+    @property
+    def registry_folder(self) -> Path:
+        """Above `adapters`."""
+        return self.registry or self.data.parent
+
+    @field_validator("resources")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        named = {part.strip() for part in value.split(",")}
+        if not named or not named <= {"cpu", "gpu"}:
+            raise ValueError("name `cpu`, `gpu` or both, with a comma between")
+        return ",".join(sorted(named))
+
+    @field_validator("jobs_url")
+    @classmethod
+    def _driver(cls, value: str) -> str:
+        if value and not value.startswith(("postgresql://", "postgresql+psycopg://")):
+            raise ValueError("only postgresql:// is known; leave it empty for SQLite in RLHF_DATA")
+        return value
 
     @classmethod
     def from_environment(cls) -> Self:

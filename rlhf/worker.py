@@ -8,16 +8,33 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 from dbos import DBOS, DBOSConfig
 
-from rlhf.errors import WorkerBusy
-from rlhf.jobs import APPLICATION, APPLICATION_VERSION, CPU_QUEUE, GPU_QUEUE, WAITING_QUEUE, database_url
+from rlhf.errors import RlhfError, WorkerBusy
+from rlhf.jobs import (
+    APPLICATION,
+    APPLICATION_VERSION,
+    APPROVAL_QUEUE,
+    CPU_QUEUE,
+    GPU_QUEUE,
+    KINDS,
+    WAITING_QUEUE,
+    Jobs,
+    Kind,
+    database_url,
+)
+from rlhf.pipelines.lease import gpus
 from rlhf.settings import Settings
 
 _log = logging.getLogger(__name__)
+POLL = 0.25
+"""Seconds between two looks into a queue."""
+MANY = 100
+"""Jobs that may wait at the same time, each with a thread and no processor."""
 
 
 def work(settings: Settings, stop: threading.Event | None = None) -> None:
@@ -29,14 +46,36 @@ def work(settings: Settings, stop: threading.Event | None = None) -> None:
     stop = stop or _stop_on_signal()
     settings.data.mkdir(parents=True, exist_ok=True)
     settings.run.mkdir(parents=True, exist_ok=True)
-    with _only_worker(settings.data), _launched(settings):
+    with (
+        _owning(settings) as fleet,
+        _launched(settings, fleet.name),
+        Jobs(settings.data, settings.jobs_url) as jobs,
+    ):
         _log.info("worker ready", extra={"data": str(settings.data)})
+        looked = 0.0
         try:
             while not stop.is_set():
                 beat(settings.run / "worker.json")
+                fleet.take_over()
+                if time.monotonic() - looked >= settings.schedule_seconds:
+                    looked = time.monotonic()
+                    _ask_for_what_is_due(settings.data, jobs)
                 stop.wait(settings.beat_seconds)
         finally:
             (settings.run / "worker.json").unlink(missing_ok=True)
+
+
+def _ask_for_what_is_due(folder: Path, jobs: Jobs) -> None:
+    if not (folder / "schedules").is_dir():
+        return
+    from rlhf.pipelines.schedule import tick
+
+    try:
+        for job_id in tick(folder, jobs):
+            _log.info("asked for a pipeline that is due", extra={"job": job_id})
+    except (RlhfError, ValueError):
+        # Rows that cannot be read are no reason to stop the work.
+        _log.exception("cannot look for what is due")
 
 
 def beat(path: Path) -> None:
@@ -45,29 +84,50 @@ def beat(path: Path) -> None:
     queued = DBOS.list_workflows(status=["ENQUEUED", "DELAYED"], load_input=False, load_output=False)
     jobs = {"running": [w.workflow_id for w in running], "queued": len(queued)}
     facts = {"service": "worker", "pid": os.getpid(), "time": time.time(), "jobs": jobs}
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(facts))
-    partial.replace(path)
+    _replace(path, facts)
+
+
+class Alone:
+    """The one worker of an SQLite record: two could take the same job (dbos-transact-py#541)."""
+
+    name = "local"
+
+    def take_over(self) -> None:
+        """Nobody else can have left anything."""
+
+
+def _owning(settings: Settings) -> "AbstractContextManager[Alone]":
+    if settings.jobs_url:
+        from rlhf.fleet import member
+
+        return member(settings.jobs_url, f"worker-{uuid4().hex[:12]}")
+    return _only_worker(settings.data)
 
 
 @contextmanager
-def _launched(settings: Settings) -> Iterator[None]:
-    import rlhf.check  # noqa: F401 - registers its workflow, before launch so that recovery knows it
+def _launched(settings: Settings, name: str) -> Iterator[None]:
+    # Both register their workflows, before launch so that recovery knows them.
+    import rlhf.check  # noqa: F401
+    from rlhf.pipelines.run import Place
 
+    Place.settle(settings)
+    _replace(settings.data / KINDS, [kind.value for kind in Kind])
+    there = len(gpus(settings.nvidia_smi))
     config = DBOSConfig(
         name=APPLICATION,
         application_version=APPLICATION_VERSION,
-        system_database_url=database_url(settings.data),
+        system_database_url=database_url(settings.data, settings.jobs_url),
         enable_otlp=False,
         log_level="WARNING",
-        # One worker on SQLite: two could take the same job (dbos-transact-py#541).
-        executor_id="local",
+        executor_id=name,
     )
     DBOS(config=config)
+    DBOS.listen_queues([*settings.resources.split(","), WAITING_QUEUE, APPROVAL_QUEUE])
     DBOS.launch()
-    DBOS.register_queue(CPU_QUEUE, worker_concurrency=settings.cpu_jobs, polling_interval_sec=0.5)
-    DBOS.register_queue(GPU_QUEUE, worker_concurrency=1, polling_interval_sec=0.5)
-    DBOS.register_queue(WAITING_QUEUE, polling_interval_sec=0.5)
+    DBOS.register_queue(CPU_QUEUE, worker_concurrency=settings.cpu_jobs, polling_interval_sec=POLL)
+    DBOS.register_queue(GPU_QUEUE, worker_concurrency=max(1, there), polling_interval_sec=POLL)
+    for queue in (WAITING_QUEUE, APPROVAL_QUEUE):
+        DBOS.register_queue(queue, worker_concurrency=MANY, polling_interval_sec=POLL)
     try:
         yield
     finally:
@@ -75,7 +135,7 @@ def _launched(settings: Settings) -> Iterator[None]:
 
 
 @contextmanager
-def _only_worker(folder: Path) -> Iterator[None]:
+def _only_worker(folder: Path) -> Iterator[Alone]:
     with (folder / "worker.lock").open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -83,12 +143,19 @@ def _only_worker(folder: Path) -> Iterator[None]:
             file.seek(0)
             holder = file.read().strip()
             raise WorkerBusy(
-                f"{folder} has a worker already, process {holder}; stop that one first"
+                f"{folder} has a worker already, process {holder}; stop that one first, or set RLHF_JOBS_URL "
+                "to a PostgreSQL database, which several workers can share"
             ) from None
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
-        yield
+        yield Alone()
+
+
+def _replace(path: Path, content: object) -> None:
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial.write_text(json.dumps(content))
+    partial.replace(path)
 
 
 def _stop_on_signal() -> threading.Event:

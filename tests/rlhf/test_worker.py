@@ -1,89 +1,25 @@
 """The worker as a process: jobs, resumption after kill -9, one worker a folder."""
 
 import json
-import os
 import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import pytest
 
 from rlhf.errors import JobNotFound
-from rlhf.jobs import Job, Jobs, State
-
-
-@dataclass(frozen=True)
-class Place:
-    """Folders of a worker."""
-
-    root: Path
-
-    @property
-    def models(self) -> Path:
-        return self.root / "models"
-
-    @property
-    def heartbeat(self) -> Path:
-        return self.root / "run" / "worker.json"
-
-    @property
-    def env(self) -> dict[str, str]:
-        folders = {"RLHF_DATA": "jobs", "RLHF_MODELS": "models", "RLHF_RUN": "run"}
-        own = {name: str(self.root / folder) for name, folder in folders.items()}
-        return {**os.environ, **own, "RLHF_BEAT_SECONDS": "0.1", "RLHF_STOP_SECONDS": "0"}
-
-    def add(self, files: dict[str, str]) -> None:
-        """Write model files."""
-        for name, text in files.items():
-            (self.models / name).parent.mkdir(parents=True, exist_ok=True)
-            (self.models / name).write_text(text)
-
-    def ask(self, jobs: Jobs, once: str | None = None) -> str:
-        """Ask for a check of the models."""
-        return jobs.ask_for_check(self.root / "jobs", self.models, once)
-
-    def run(self, verb: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "rlhf", verb]
-        return subprocess.run(command, env=self.env, capture_output=True, text=True, timeout=60)
+from rlhf.jobs import Jobs, State
+from tests.rlhf.working import Place, finished, until, worker
 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
     (tmp_path / "models").mkdir()
     return Place(tmp_path)
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for something that has to happen; the test's time limit is the only limit."""
-    while not condition():
-        time.sleep(0.02)
-
-
-def beats(place: Place, pid: int) -> bool:
-    try:
-        return bool(json.loads(place.heartbeat.read_text())["pid"] == pid)
-    except OSError:
-        return False
-
-
-@contextmanager
-def worker(place: Place) -> Iterator[subprocess.Popen[bytes]]:
-    """A worker that is ready."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "rlhf", "worker"], env=place.env, stderr=subprocess.DEVNULL
-    ) as process:
-        until(lambda: beats(place, process.pid) or process.poll() is not None)
-        try:
-            yield process
-        finally:
-            process.kill()
 
 
 @pytest.fixture
@@ -98,11 +34,6 @@ def jobs(place: Place) -> Iterator[Callable[[], Jobs]]:
     yield open_
     for one in opened:
         one.__exit__(None, None, None)
-
-
-def finished(jobs: Jobs, job_id: str) -> Job:
-    until(lambda: jobs.get(job_id).state not in (State.QUEUED, State.RUNNING))
-    return jobs.get(job_id)
 
 
 def test_a_check_records_every_file_and_compares_it_from_then_on(

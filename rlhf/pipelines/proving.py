@@ -1,0 +1,211 @@
+"""Kinds of steps that prove an adapter against a running server and let it be served."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rlhf.pipelines.kinds import Kind, Parameters, Work
+
+if TYPE_CHECKING:
+    from rlhf.recipe import Common, Recipe
+    from rlhf.registry import Version
+    from rlhf.serving import Server
+
+VERSION, DATASET, EVALUATION, DECISION = "version", "dataset", "evaluation", "decision"
+TRAINED, DEPLOYMENT, REPORT = "trained", "deployment", "report"
+
+
+class Proof(Parameters):
+    """Which server, by which recipe."""
+
+    url: str = ""
+    """llm_server's API, ending in /v1; by default the worker's RLHF_SERVER_URL."""
+    recipe: str | dict[str, Any] = "dpo"
+    """Its blocks `evaluate`, `gate` and `deploy` are used."""
+
+
+def recipe_of(source: str | dict[str, Any], **changes: Any) -> Common:
+    """A recipe by method, file or content. RecipeError."""
+    from rlhf.methods import known, read_recipe
+    from rlhf.recipe import resolved
+
+    if isinstance(source, str):
+        return read_recipe(source, **changes)
+    method = str(source.get("method", "dpo"))
+    return resolved(known(method).recipe, method, None, {**source, **changes})
+
+
+def plan_of(source: str | dict[str, Any]) -> Recipe:
+    """A recipe with the blocks that prove; one of a method without them has those of DPO."""
+    from rlhf.recipe import Recipe, load_recipe
+
+    found = recipe_of(source)
+    return found if isinstance(found, Recipe) else load_recipe()
+
+
+class Evaluated(Proof):
+    """What is compared."""
+
+    name: str
+    """The adapter's; what it means in the server now is what the candidate is compared with."""
+
+
+def evaluate(work: Work) -> dict[str, Any]:
+    """Candidate beside what is live, on the held-out rows."""
+    from rlhf.deploy import loaded
+    from rlhf.evaluate import evaluate as compare
+    from rlhf.judge import judge_named
+    from rlhf.pairs import read_rows
+
+    given: Evaluated = work.parameters
+    plan, version = plan_of(given.recipe).evaluate, _version(work)
+    rows = read_rows(work.path(DATASET) / "held_out.jsonl")
+    with server_at(given.url) as server:
+        was = server.stable(given.name)
+        current = server.base() + (f":{given.name}@{was}" if was else "")
+        with loaded(server, version) as candidate:
+            found = compare(server, current, candidate, rows, judge_named(plan.judge), plan, work.tell)
+    return {EVALUATION: {**found.as_json(), "against": was}}
+
+
+def _live(given: Evaluated) -> str | None:
+    with server_at(given.url) as server:
+        return server.stable(given.name)
+
+
+def gate(work: Work) -> dict[str, Any]:
+    """Promote, reject, or not enough data."""
+    from rlhf.evaluate import Evaluation, checks
+    from rlhf.gate import decide
+
+    plan = plan_of(work.parameters.recipe).gate
+    content = {key: value for key, value in work.inputs[EVALUATION].items() if key != "against"}
+    found = Evaluation(**content)
+    decision = decide(
+        found.judged(),
+        checks(found, work.inputs[TRAINED], plan),
+        minimum=plan.minimum,
+        confidence=plan.confidence,
+    )
+    for reason in decision.reasons:
+        work.tell(reason)
+    work.tell(decision.verdict)
+    return {DECISION: asdict(decision)}
+
+
+class Deployed(Proof):
+    """Into which server, after which comparison."""
+
+    base: str = ""
+    """transformers folder of the base; the starter by default."""
+    dry: bool = False
+    """Decide, and deploy nothing."""
+
+
+def deploy(work: Work) -> dict[str, Any]:
+    """Promote a version that the gate lets through; what was live stays otherwise."""
+    from rlhf.deploy import deploy as promote
+    from rlhf.methods import starter
+    from rlhf.pairs import read_rows
+    from rlhf.registry import Registry
+
+    given: Deployed = work.parameters
+    verdict = work.inputs[DECISION]["verdict"]
+    if verdict != "promote" or given.dry:
+        work.tell(
+            f"{verdict}: what is live stays" if verdict != "promote" else "a trial: nothing is deployed"
+        )
+        return {DEPLOYMENT: None}
+    rows = read_rows(work.path(DATASET) / "held_out.jsonl")
+    with server_at(given.url) as server:
+        done = promote(
+            server,
+            Registry(work.registry),
+            _version(work),
+            Path(given.base) if given.base else starter(),
+            rows,
+            plan_of(given.recipe).deploy,
+            work.tell,
+        )
+    return {DEPLOYMENT: asdict(done)}
+
+
+def report(work: Work) -> dict[str, Any]:
+    """report.json and report.html, beside the version and as an output."""
+    from rlhf.report import write_report
+
+    version, decision = _version(work), work.inputs[DECISION]
+    content = {
+        "title": f"{version.name} {version.short}",
+        "adapter": {"name": version.name, "digest": version.digest},
+        "recipe": work.inputs[TRAINED]["recipe"],
+        "decision": decision,
+        "evaluation": {k: v for k, v in work.inputs[EVALUATION].items() if k != "against"},
+        "trained": {"seconds": 0, **work.inputs[TRAINED]},
+        "deployed": work.inputs.get(DEPLOYMENT),
+        "steps": [],
+        "seconds": 0,
+    }
+    write_report(work.folder, content)
+    write_report(version.folder, content)
+    return {REPORT: {"path": "report.html"}}
+
+
+@contextmanager
+def server_at(url: str) -> Iterator[Server]:
+    """The server, with the worker's own key: a specification is shown to people, and holds no secret."""
+    from rlhf.serving import Server
+    from rlhf.settings import Settings
+
+    settings = Settings.from_environment()
+    server = Server(url or settings.server_url, settings.server_key.get_secret_value())
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+def _version(work: Work) -> Version:
+    from rlhf.registry import Version
+
+    value = work.inputs[VERSION]
+    return Version(value["name"], value["digest"], Path(value["path"]))
+
+
+PROVING: tuple[Kind, ...] = (
+    Kind(
+        "evaluate",
+        evaluate,
+        Evaluated,
+        {VERSION: VERSION, DATASET: DATASET},
+        outputs={EVALUATION: EVALUATION},
+        depends=_live,
+    ),
+    Kind("gate", gate, Proof, {EVALUATION: EVALUATION, TRAINED: TRAINED}, outputs={DECISION: DECISION}),
+    Kind(
+        "deploy",
+        deploy,
+        Deployed,
+        {VERSION: VERSION, DECISION: DECISION, DATASET: DATASET},
+        outputs={DEPLOYMENT: DEPLOYMENT},
+        cached=False,
+    ),
+    Kind(
+        "report",
+        report,
+        inputs={
+            VERSION: VERSION,
+            DECISION: DECISION,
+            EVALUATION: EVALUATION,
+            TRAINED: TRAINED,
+            DEPLOYMENT: DEPLOYMENT,
+        },
+        optional=frozenset({DEPLOYMENT}),
+        outputs={REPORT: REPORT},
+        cached=False,
+    ),
+)

@@ -1,0 +1,187 @@
+"""The kinds of steps that every worker has. What computes is imported when a step runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from rlhf.errors import DatasetError
+from rlhf.jobs import APPROVAL
+from rlhf.pipelines.kinds import Kind, Parameters, Work
+from rlhf.pipelines.proving import PROVING, recipe_of
+from rlhf.registry import file_sha256, weights_of
+
+ROWS, DATASET, ADAPTER, TRAINED = "rows", "dataset", "adapter", "trained"
+PACKAGES = ("torch", "transformers", "trl", "peft")
+
+
+class Approval(Parameters):
+    """What a person is asked."""
+
+    question: str = "may it go on?"
+    needed: bool = True
+    """False: it goes on without asking."""
+    days: Annotated[float, Field(gt=0, le=365)] = 30.0
+    """How long an answer is waited for."""
+
+
+def approval(work: Work) -> dict[str, Any]:
+    """Never run: the worker waits without a process."""
+    raise NotImplementedError
+
+
+class Collect(Parameters):
+    """Where preferences come from."""
+
+    rows: str
+    """JSON lines of preferences, CSV or Parquet; empty: `planted` of our own."""
+    planted: Annotated[int, Field(ge=1)] = 200
+
+
+def collect(work: Work) -> dict[str, Any]:
+    """Take a copy of the rows as they are now, so that what follows depends on that and on nothing else."""
+    given: Collect = work.parameters
+    if not given.rows:
+        from rlhf.preference import planted
+
+        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in planted(given.planted)]
+        (work.folder / "rows.jsonl").write_text("".join(lines), encoding="utf-8")
+        return {ROWS: {"path": "rows.jsonl"}}
+    source = Path(given.rows)
+    name = f"rows{source.suffix or '.jsonl'}"
+    try:
+        (work.folder / name).write_bytes(source.read_bytes())
+    except FileNotFoundError as error:
+        raise DatasetError(f"there are no rows in {source.absolute()}; set the parameter `rows`") from error
+    return {ROWS: {"path": name}}
+
+
+def _content_of_rows(given: Collect) -> str | None:
+    source = Path(given.rows)
+    return file_sha256(source) if given.rows and source.is_file() else None
+
+
+class Build(Parameters):
+    """How rows become a dataset."""
+
+    held_out: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    seed: int = 0
+    redact_pii: bool = False
+    users_may_cross: bool = False
+
+
+def dataset(work: Work) -> dict[str, Any]:
+    """A dataset below OBJECTS/datasets, named by its digest."""
+    from rlhf.data.build import Plan, build_below
+    from rlhf.data.split import KEYS
+
+    given: Build = work.parameters
+    keys = tuple(key for key in KEYS if not (given.users_may_cross and key == "user"))
+    plan = Plan(given.held_out, given.seed, given.redact_pii, keys)
+    root = work.objects / "datasets"
+    manifest, _ = build_below([work.path(ROWS)], root, plan)
+    counts = manifest["rows"]
+    work.tell(f"{counts['train']} to train on, {counts['held_out']} held out")
+    return {DATASET: {"path": str(root / manifest["digest"][:12]), "digest": manifest["digest"]}}
+
+
+def validate(work: Work) -> dict[str, Any]:
+    """Make sure that nothing that is held out is trained on; the same dataset."""
+    from rlhf.data.folder import verify_split
+
+    found = verify_split(work.path(DATASET))
+    work.tell(f"{len(found.train)} and {len(found.held_out)} rows share no prompt, session or user")
+    return {DATASET: dict(work.inputs[DATASET])}
+
+
+class Train(Parameters):
+    """How an adapter is trained."""
+
+    recipe: str | dict[str, Any] = "dpo"
+    """A method, a file, or what differs from a method's own recipe."""
+    base: str = ""
+    """transformers folder; the starter by default."""
+
+
+def train(work: Work) -> dict[str, Any]:
+    """Train by the recipe; goes on from its last checkpoint after a kill."""
+    from dataclasses import asdict
+
+    from rlhf.methods import train as run_training
+
+    given: Train = work.parameters
+    recipe = recipe_of(given.recipe, device=work.device)
+    out, base = work.folder / "run", Path(given.base) if given.base else None
+    parent = work.path("parent") if work.inputs.get("parent") else None
+    trained = run_training(recipe, work.path(DATASET), out, base, parent, work.tell)
+    # How long it took is no part of what it is.
+    facts = {key: value for key, value in asdict(trained).items() if key != "seconds"}
+    return {ADAPTER: {"path": f"run/{trained.result}", "digest": trained.digest}, TRAINED: facts}
+
+
+def _base_and_recipe(given: Train) -> list[Any]:
+    from rlhf.methods import known
+
+    recipe = recipe_of(given.recipe)
+    return [recipe.model_dump(mode="json"), weights_of(Path(given.base or known(recipe.method).base()))]
+
+
+class Register(Parameters):
+    """What an adapter is called."""
+
+    name: str
+
+
+def register(work: Work) -> dict[str, Any]:
+    """Take an adapter into the registry as a candidate, with what it was made of."""
+    from rlhf.pairs import read_rows
+    from rlhf.registry import LIVE, Registry
+
+    given: Register = work.parameters
+    trained, registry = work.inputs[TRAINED], Registry(work.registry)
+    lineage = {
+        "base": trained["base"],
+        "dataset_digest": work.inputs[DATASET]["digest"],
+        "recipe": trained["recipe"],
+        "code": trained["code"],
+        "metrics": trained["held_out"],
+        "parent": work.inputs["parent"]["digest"] if work.inputs.get("parent") else None,
+    }
+    rows = read_rows(work.path(DATASET) / "train.jsonl")
+    version = registry.add(given.name, work.path(ADAPTER), lineage, rows)
+    if registry.aliases(given.name).get(LIVE) != version.digest:
+        registry.propose(version)
+    work.tell(f"{given.name} {version.short}")
+    return {"version": {"path": str(version.folder), "digest": version.digest, "name": given.name}}
+
+
+KINDS: tuple[Kind, ...] = (
+    Kind(APPROVAL, approval, Approval, outputs={"approval": "approval"}),
+    Kind("collect", collect, Collect, outputs={ROWS: ROWS}, depends=_content_of_rows),
+    Kind("dataset", dataset, Build, {ROWS: ROWS}, outputs={DATASET: DATASET}),
+    Kind("validate", validate, inputs={DATASET: DATASET}, outputs={DATASET: DATASET}),
+    Kind(
+        "train",
+        train,
+        Train,
+        {DATASET: DATASET, "parent": "version"},
+        frozenset({"parent"}),
+        {ADAPTER: ADAPTER, TRAINED: TRAINED},
+        depends=_base_and_recipe,
+        resumes=True,
+        packages=PACKAGES,
+    ),
+    Kind(
+        "register",
+        register,
+        Register,
+        {ADAPTER: ADAPTER, DATASET: DATASET, TRAINED: TRAINED, "parent": "version"},
+        frozenset({"parent"}),
+        {"version": "version"},
+        cached=False,
+    ),
+    *PROVING,
+)

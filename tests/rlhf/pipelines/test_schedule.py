@@ -1,0 +1,104 @@
+"""When a pipeline is asked for by itself: at its time, after enough rows, when rows drift; never twice."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rlhf.errors import PipelineError
+from rlhf.jobs import Jobs, State
+from rlhf.pipelines.drift import profile, psi
+from rlhf.pipelines.schedule import FEW, forget, keep, tick
+from tests.rlhf.working import Place, finished
+
+NOON = 1_800_014_400.0
+"""12:00 UTC."""
+HOUR = 3600.0
+
+
+def rows(count: int, words: int = 5, source: str = "choice") -> list[dict[str, Any]]:
+    said = [{"role": "user", "content": "word " * words}]
+    return [{"prompt": said, "chosen": said, "rejected": said, "source": source} for _ in range(count)]
+
+
+def append(file: Path, found: list[dict[str, Any]]) -> None:
+    with file.open("a") as lines:
+        lines.writelines(json.dumps(row) + "\n" for row in found)
+
+
+def content(tmp: Path, name: str, **schedule: Any) -> dict[str, Any]:
+    step = {"kind": "write", "with": {"ledger": str(tmp / "ledger"), "name": name}}
+    return {"name": name, "steps": {"a": step}, "schedule": schedule}
+
+
+def test_the_calendar_asks_once_for_each_time(place: Place, jobs: Jobs, tmp_path: Path) -> None:
+    told = keep(tmp_path, content(tmp_path, "daily", cron="30 12 * * *"), {}, NOON)
+    assert told == "at 30 12 * * * (UTC)"
+    assert tick(tmp_path, jobs, NOON + 0.4 * HOUR) == []
+    [first] = tick(tmp_path, jobs, NOON + 0.6 * HOUR)
+    assert finished(jobs, first).state is State.DONE
+    assert jobs.get(first).title == "daily"
+    assert tick(tmp_path, jobs, NOON + 0.7 * HOUR) == []
+    [second] = tick(tmp_path, jobs, NOON + 24.6 * HOUR)
+    assert second != first
+
+
+def test_two_workers_ask_for_one_job(jobs: Jobs, tmp_path: Path) -> None:
+    for worker in ("one", "two"):
+        keep(tmp_path / worker, content(tmp_path, "shared", cron="30 12 * * *"), {}, NOON)
+    asked = [tick(tmp_path / worker, jobs, NOON + HOUR) for worker in ("one", "two")]
+    assert asked[0] == asked[1]
+
+
+def test_enough_new_rows_ask_and_are_counted_anew(jobs: Jobs, tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    append(file, rows(7))
+    keep(tmp_path, content(tmp_path, "grown", rows=str(file), new_rows=5), {}, NOON)
+    append(file, rows(4))
+    assert tick(tmp_path, jobs, NOON) == []
+    append(file, rows(1))
+    [first] = tick(tmp_path, jobs, NOON)
+    finished(jobs, first)
+    assert tick(tmp_path, jobs, NOON) == []
+    append(file, rows(5))
+    [second] = tick(tmp_path, jobs, NOON)
+    assert second != first
+    forget(tmp_path, "grown")
+    append(file, rows(50))
+    assert tick(tmp_path, jobs, NOON) == []
+
+
+def test_rows_of_another_kind_ask(jobs: Jobs, tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    append(file, rows(100))
+    keep(tmp_path, content(tmp_path, "drifted", rows=str(file), drift=0.25), {}, NOON)
+    append(file, rows(FEW))
+    assert tick(tmp_path, jobs, NOON) == []
+    append(file, rows(2 * FEW, words=400))
+    assert len(tick(tmp_path, jobs, NOON)) == 1
+
+
+def test_the_index_is_zero_for_the_same_and_grows_with_the_difference() -> None:
+    old = profile(rows(100) + rows(100, words=50))
+    assert psi(old, old) == (0.0, max(old))
+    little = psi(old, profile(rows(110) + rows(90, words=50)))[0]
+    much = psi(old, profile(rows(180) + rows(20, words=50)))[0]
+    assert 0 < little < 0.1 < 0.25 < much
+    assert psi(old, profile(rows(100, source="correction") + rows(100, words=50)))[1] == "source"
+    assert psi(old, profile([])) == (0.0, "")
+
+
+@pytest.mark.parametrize(
+    ("schedule", "said"),
+    [
+        ({}, "one of `cron`, `new_rows` and `drift`"),
+        ({"cron": "sometimes"}, "`sometimes` is no cron expression"),
+        ({"drift": 0.2}, "need `rows`"),
+    ],
+)
+def test_a_schedule_that_makes_no_sense_is_told(tmp_path: Path, schedule: dict[str, Any], said: str) -> None:
+    with pytest.raises(PipelineError, match=said):
+        keep(tmp_path, content(tmp_path, "bad", **schedule), {})
+    with pytest.raises(PipelineError, match="bad does not run by itself"):
+        forget(tmp_path, "bad")
