@@ -37,6 +37,7 @@ trial: setup ## Evaluate the whole chain and write tables: make trial DATA=DIR (
 bench: setup-test ## Time and memory beside peers (a quiet machine; not part of the tests)
 	@$(PY) -m tests.bench.llm_throughput
 	@$(PY) -m tests.bench.gateway_overhead
+	@$(PY) -m tests.bench.trace_store
 	@$(PY) -m tests.bench.adapter_life
 	@$(PY) -m tests.bench.engine_switch
 	@$(PY) -m tests.bench.vanishing

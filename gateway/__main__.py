@@ -9,11 +9,14 @@ from types import FrameType
 import uvicorn
 
 from gateway.logs import configure
+from gateway.serving import serve_app
 from gateway.settings import Settings
 
 VERBS = ("serve", "migrate", "traces")
 FAREWELL_SECONDS = 2
 """For the last event of answers that were interrupted, and for their record."""
+TRACES_FAREWELL_SECONDS = 3
+"""For spans that are being written; an answer to their sender means that they are on disk."""
 
 
 class Server(uvicorn.Server):
@@ -29,15 +32,8 @@ class Server(uvicorn.Server):
 def serve(settings: Settings) -> None:
     from gateway.app import create_app
 
-    config = uvicorn.Config(
-        create_app(settings),
-        host=settings.host,
-        port=settings.port,
-        access_log=False,
-        log_config=None,
-        timeout_graceful_shutdown=settings.shutdown_seconds + FAREWELL_SECONDS,
-    )
-    Server(config).run()
+    farewell = settings.shutdown_seconds + FAREWELL_SECONDS
+    serve_app(create_app(settings), settings.host, settings.port, farewell, Server)
 
 
 async def _migrate(settings: Settings) -> None:
@@ -54,10 +50,11 @@ async def _migrate(settings: Settings) -> None:
 
 def _traces() -> int:
     # The store neither imports what the gateway thinks with nor gets its secrets.
-    from gateway.traces.app import serve as serve_traces
+    from gateway.traces.app import create_app
     from gateway.traces.settings import Settings as TraceSettings
 
-    serve_traces(TraceSettings())
+    settings = TraceSettings()
+    serve_app(create_app(settings), settings.host, settings.port, TRACES_FAREWELL_SECONDS)
     return 0
 
 

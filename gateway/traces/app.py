@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
-import uvicorn
 from starlette.applications import Starlette
 
 from gateway.lock import only_one
 from gateway.traces import endpoints, errors
 from gateway.traces.database import TraceDatabase
 from gateway.traces.keys import KeyRing, open_key_file
+from gateway.traces.retention import keep
 from gateway.traces.session import Store
 from gateway.traces.settings import Settings
 
@@ -28,10 +30,14 @@ def create_app(settings: Settings) -> Starlette:
             pairs = open_key_file(settings.key_file, settings.project)
             database = TraceDatabase(settings.folder / "traces.sqlite")
             try:
-                numbers = {pair.project_id: await _number(database, pair.project_id) for pair in pairs}
+                numbers = {
+                    pair.project_id: await database.write(partial(number_of, project_id=pair.project_id))
+                    for pair in pairs
+                }
                 limit = settings.body_megabytes << 20
                 app.state.store = Store(database, KeyRing(pairs), numbers, limit)
-                yield
+                async with _keeping(database, settings.keep_days):
+                    yield
             finally:
                 database.close()
 
@@ -41,23 +47,21 @@ def create_app(settings: Settings) -> Starlette:
     return app
 
 
-async def _number(database: TraceDatabase, project_id: str) -> int:
-    def work(connection: sqlite3.Connection) -> int:
-        connection.execute("INSERT OR IGNORE INTO projects (key) VALUES (?)", (project_id,))
-        (found,) = connection.execute("SELECT id FROM projects WHERE key = ?", (project_id,)).fetchone()
-        return int(found)
+@asynccontextmanager
+async def _keeping(database: TraceDatabase, days: int) -> AsyncIterator[None]:
+    if not days:
+        yield
+        return
+    task = asyncio.create_task(keep(database, days))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
 
-    return await database.write(work)
 
-
-def serve(settings: Settings) -> None:
-    """Until a signal to stop; what was taken is written before the end."""
-    config = uvicorn.Config(
-        create_app(settings),
-        host=settings.host,
-        port=settings.port,
-        access_log=False,
-        log_config=None,
-        timeout_graceful_shutdown=3,
-    )
-    uvicorn.Server(config).run()
+def number_of(connection: sqlite3.Connection, project_id: str) -> int:
+    """A project's number in the file, which it gets when it is first seen."""
+    connection.execute("INSERT OR IGNORE INTO projects (key) VALUES (?)", (project_id,))
+    (found,) = connection.execute("SELECT id FROM projects WHERE key = ?", (project_id,)).fetchone()
+    return int(found)

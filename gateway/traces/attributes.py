@@ -103,9 +103,10 @@ def _metadata(span: Attributes, prefix: str) -> dict[str, Any]:
     if prefix in span:
         whole = decoded(span[prefix])
         found = dict(whole) if isinstance(whole, dict) else {"metadata": whole}
+    start = f"{prefix}."
     for name, value in span.items():
-        if name.startswith(f"{prefix}."):
-            found[name.removeprefix(f"{prefix}.")] = decoded(value)
+        if name.startswith(start):
+            found[name[len(start) :]] = decoded(value)
     return found
 
 

@@ -17,12 +17,31 @@ MOST_VALUES = 500
 """Most values of one filter: SQLite's own limit on variables is far higher, a page's worth is enough."""
 
 
+FINE = {"id", "trace", "session", "user", "adapter", "run"}
+"""Columns whose values few rows share: where one is asked for, its index is the one to go by."""
+FEW = {"id", "trace"}
+"""Those whose index is not in the order of time."""
+COARSE = {"level": 0, "environment": 0, "name": 1, "prompt_hash": 2, "type": 3}
+"""Columns whose values many rows share, and in which order their indexes are worth taking."""
+USUAL = {"environment": "default", "level": "DEFAULT"}
+"""What most rows have: the indexes of these columns know the other rows only, and have to be told so."""
+
+
 @dataclass
 class Conditions:
-    """Column names come from our own tables of names, values are always bound."""
+    """Column names come from our own tables of names, values are always bound.
+
+    SQLite has no figures of what is in the columns, so it is told which index not to take: a plus before a
+    column keeps it from the column's index.
+    """
 
     texts: list[str] = field(default_factory=list)
     values: list[Any] = field(default_factory=list)
+    coarse: list[tuple[int, int]] = field(default_factory=list)
+    """Rank and place of the `texts` that begin with a coarse column."""
+    is_fine: bool = False
+    sorts: bool = False
+    """Whether the rows are so few that sorting them beats walking through all rows in order."""
 
     def add(self, text: str, *values: Any) -> None:
         self.texts.append(text)
@@ -31,12 +50,26 @@ class Conditions:
     def any_of(self, column: str, values: Sequence[Any], negated: bool = False) -> None:
         if len(values) > MOST_VALUES:
             raise BadTrace(f"At most {MOST_VALUES} values can be asked for at once.")
+        if len(values) == 1 and not negated:
+            self.equal(column, values[0])
+            return
+        self.is_fine |= column in FINE and not negated
+        self.sorts |= column in FINE and not negated
+        # An index would find the rows of several values, and they would all have to be sorted.
+        plus = "" if column in FINE else "+"
         marks = ", ".join("?" * len(values))
-        self.add(f"{column} {'NOT IN' if negated else 'IN'} ({marks})", *values)
+        self.add(f"{plus}{column} {'NOT IN' if negated else 'IN'} ({marks})", *values)
 
-    def equal(self, column: str, value: str | None) -> None:
-        if value is not None:
-            self.add(f"{column} = ?", value)
+    def equal(self, column: str, value: str | float | None) -> None:
+        if value is None:
+            return
+        self.is_fine |= column in FINE
+        self.sorts |= column in FEW
+        if column in COARSE:
+            self.coarse.append((COARSE[column], len(self.texts)))
+        self.add(f"{column} = ?", value)
+        if value != USUAL.get(column, value):
+            self.add(f"{column} <> '{USUAL[column]}'")
 
     def between(self, column: str, since: str | None, before: str | None) -> None:
         if since:
@@ -49,9 +82,15 @@ class Conditions:
         if cursor:
             self.add(f"({column}, row) < (?, ?)", *of_cursor(cursor))
 
+    def newest(self, column: str) -> str:
+        """ORDER BY, the newest first. A plus keeps SQLite from walking through all rows in order of time."""
+        return f"{'+' if self.sorts else ''}{column} DESC, row DESC"
+
     @property
     def sql(self) -> str:
-        return " AND ".join(self.texts)
+        """At most one coarse column may use its index."""
+        barred = {place for _, place in sorted(self.coarse)[0 if self.is_fine else 1 :]}
+        return " AND ".join(f"+{text}" if at in barred else text for at, text in enumerate(self.texts))
 
 
 def in_project(project: int) -> Conditions:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from gateway.traces.errors import Busy
-from gateway.traces.schema import TABLES, VERSION
+from gateway.traces.schema import FILL_SESSIONS, FROM_1, TABLES, VERSION
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
@@ -25,6 +25,13 @@ TOGETHER = 64
 WAITING = 256
 """Most writes that may wait; more are refused and tried again by the client."""
 READERS = 4
+READER_CACHE, WRITER_CACHE = 8_000, 32_000
+"""Kilobytes of pages that a connection keeps."""
+LOG_PAGES = 4_000
+"""Pages in the write-ahead log before they are moved into the file: pages that many commits change (the ends
+of the indexes) are then moved once."""
+INCREMENTAL = 2
+"""SQLite's number for the mode in which free pages can be given back a few at a time."""
 
 _Job = tuple[Work[Any], "Future[Any]"]
 
@@ -38,7 +45,7 @@ class TraceDatabase:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._writer = _connect(path)
+        self._writer = _connect(path, WRITER_CACHE)
         _prepare(self._writer, path)
         self._jobs: queue.Queue[_Job | None] = queue.Queue(WAITING)
         self._thread = threading.Thread(target=self._write_all, name="trace-writer", daemon=True)
@@ -62,6 +69,17 @@ class TraceDatabase:
     async def read(self, work: Work[T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._with_reader, work)
 
+    async def empty_log(self) -> None:
+        """Moves the write-ahead log into the file and leaves nothing of it, deleted texts included."""
+        await asyncio.get_running_loop().run_in_executor(self._readers, self._empty_log)
+
+    def _empty_log(self) -> None:
+        connection = _connect(self._path, READER_CACHE)
+        try:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        finally:
+            connection.close()
+
     def close(self) -> None:
         """Writes what still waits, then closes the file."""
         self._jobs.put(None)
@@ -73,7 +91,7 @@ class TraceDatabase:
     def _with_reader(self, work: Work[T]) -> T:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
-            connection = self._local.connection = _connect(self._path)
+            connection = self._local.connection = _connect(self._path, READER_CACHE)
             connection.execute("PRAGMA query_only = ON")
             self._opened.append(connection)
         connection.execute("BEGIN")  # one state of the file for all statements of the answer
@@ -135,10 +153,16 @@ def _attempt(writer: sqlite3.Connection, work: Work[Any]) -> tuple[Any, BaseExce
     return result, None
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def _connect(path: Path, cache: int) -> sqlite3.Connection:
     connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=10)
     connection.row_factory = sqlite3.Row
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "cache_size=-32000", "temp_store=MEMORY"):
+    # auto_vacuum comes first: it is taken by an empty file only, and the log's mode writes the first page.
+    # secure_delete: what is deleted is overwritten where that costs no extra page.
+    for pragma in (
+        *(f"auto_vacuum={INCREMENTAL}", "journal_mode=WAL", "synchronous=FULL", f"cache_size=-{cache}"),
+        *("temp_store=MEMORY", "secure_delete=FAST", f"wal_autocheckpoint={LOG_PAGES}"),
+        "journal_size_limit=67108864",
+    ):
         connection.execute(f"PRAGMA {pragma}")
     return connection
 
@@ -150,3 +174,11 @@ def _prepare(writer: sqlite3.Connection, path: Path) -> None:
         raise NewerStore(f"{path} has version {found}; this version of Loopyard reads up to {VERSION}.")
     if found == 0:
         writer.executescript(f"BEGIN; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;")
+    elif found == 1:
+        missing = TABLES.replace("CREATE TABLE", "CREATE TABLE IF NOT EXISTS")
+        missing = missing.replace("CREATE INDEX", "CREATE INDEX IF NOT EXISTS")
+        steps = f"{FROM_1} {missing} {FILL_SESSIONS} PRAGMA user_version = {VERSION};"
+        writer.executescript(f"BEGIN; {steps} COMMIT;")
+    if writer.execute("PRAGMA auto_vacuum").fetchone()[0] != INCREMENTAL:
+        writer.execute(f"PRAGMA auto_vacuum={INCREMENTAL}")
+        writer.execute("VACUUM")

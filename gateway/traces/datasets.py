@@ -13,7 +13,7 @@ from gateway.ids import new_id
 from gateway.traces.conditions import in_project
 from gateway.traces.errors import NoSuch
 from gateway.traces.keys import KeyPair
-from gateway.traces.pages import paged
+from gateway.traces.pages import listed
 from gateway.traces.values import dumped, iso, loaded, now, packed, unpacked
 
 WIRE = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore")
@@ -69,8 +69,7 @@ def find(connection: sqlite3.Connection, project: int, name: str) -> sqlite3.Row
 
 
 def page(connection: sqlite3.Connection, project: int, key: KeyPair, params: QueryParams) -> dict[str, Any]:
-    rows, meta = paged(connection, "datasets", in_project(project), params)
-    return {"data": [_dataset(row, key) for row in rows], "meta": meta}
+    return listed(connection, "datasets", in_project(project), params, lambda row: _dataset(row, key))
 
 
 def put_item(connection: sqlite3.Connection, project: int, new: NewItem) -> dict[str, Any]:
@@ -115,10 +114,11 @@ def page_items(connection: sqlite3.Connection, project: int, params: QueryParams
         conditions.equal("dataset", find(connection, project, name)["id"])
     conditions.equal("source_trace", params.get("sourceTraceId"))
     conditions.equal("source_observation", params.get("sourceObservationId"))
-    rows, meta = paged(connection, "dataset_items", conditions, params)
     query = "SELECT id, name FROM datasets WHERE project = ?"
     names = dict(map(tuple, connection.execute(query, (project,))))
-    return {"data": [_item(row, names[row["dataset"]]) for row in rows], "meta": meta}
+    return listed(
+        connection, "dataset_items", conditions, params, lambda row: _item(row, names[row["dataset"]])
+    )
 
 
 def _find_item(connection: sqlite3.Connection, project: int, item_id: str) -> sqlite3.Row | None:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from pydantic import ValidationError
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from gateway.traces import datasets, ingestion, legacy, otlp, prompts, reading, runs, scores
+from gateway.traces import datasets, ingestion, legacy, lineage, otlp, prompts, reading, removal, runs, scores
 from gateway.traces.errors import BadTrace, NoSuch, TraceError
-from gateway.traces.observations import insert
+from gateway.traces.export import lines
+from gateway.traces.retention import shrink
 from gateway.traces.session import Session, begin
+from gateway.traces.values import micros
+from gateway.traces.writing import Batch, prepared, write
 
 API = "/api/public"
 VERSION = "5.0.0"
@@ -48,12 +52,15 @@ async def export(session: Session) -> Response:
     media_type = session.request.headers.get("content-type", "application/x-protobuf")
     async with session.store.exports:
         body = await session.body()
-        found = await asyncio.to_thread(otlp.read, body, media_type, session.key.public)
-        if found:
-            await session.write(insert, found)
+        batch = await asyncio.to_thread(_batch, body, media_type, session.key.public)
+        await session.write(write, batch)
     if "json" in media_type:
         return JSONResponse({})
     return Response(ExportTraceServiceResponse().SerializeToString(), media_type="application/x-protobuf")
+
+
+def _batch(body: bytes, media_type: str, public_key: str) -> Batch:
+    return prepared(otlp.read(body, media_type, public_key))
 
 
 async def observations(session: Session) -> Response:
@@ -167,6 +174,49 @@ async def get_trace(session: Session) -> Response:
     return JSONResponse(await session.read(legacy.get, session.key, session.path("id")))
 
 
+async def delete_trace(session: Session) -> Response:
+    return await _delete(session, [session.path("id")])
+
+
+async def delete_traces(session: Session) -> Response:
+    body = await session.json()
+    traces = body.get("traceIds") if isinstance(body, dict) else None
+    if not isinstance(traces, list) or not all(isinstance(trace, str) for trace in traces):
+        raise BadTrace("traceIds must be a list of texts.")
+    return await _delete(session, traces)
+
+
+async def _delete(session: Session, traces: list[str]) -> Response:
+    for start in range(0, len(traces), removal.TOGETHER):
+        await session.write(removal.remove, traces[start : start + removal.TOGETHER], False)
+    return JSONResponse({"message": "Deleted"})
+
+
+async def export_traces(session: Session) -> Response:
+    """JSON lines, streamed."""
+    since, before = session.params.get("fromTimestamp"), session.params.get("toTimestamp")
+    for time in filter(None, (since, before)):
+        micros(time)  # refused before the answer has begun
+    return StreamingResponse(lines(session, since, before), media_type="application/x-ndjson")
+
+
+async def read_lineage(session: Session) -> Response:
+    return JSONResponse(await session.read(lineage.asked, session.params))
+
+
+async def erase_user(session: Session) -> Response:
+    """Removes a user's traces and the scores that they gave; says which adapters had answered them."""
+    user = session.params.get("userId")
+    if not user:
+        raise BadTrace("userId is missing.")
+    adapters = await session.read(lineage.adapters_of, user)
+    removed = removal.Removed(scores=await session.write(removal.remove_scores_by, user))
+    while (more := await session.write(removal.remove_user, user)) != removal.Removed():
+        removed += more
+    await shrink(session.store.database)
+    return JSONResponse({"removed": asdict(removed), "adapters": adapters})
+
+
 async def list_sessions(session: Session) -> Response:
     return JSONResponse(await session.read(legacy.page_sessions, session.key, session.params))
 
@@ -239,7 +289,9 @@ ROUTES = [
 ROUTES += [
     route("POST", "ingestion", ingest),
     route("GET", "traces", list_traces),
+    route("DELETE", "traces", delete_traces),
     route("GET", "traces/{id}", get_trace),
+    route("DELETE", "traces/{id}", delete_trace),
     route("GET", "sessions", list_sessions),
     route("GET", "sessions/{id:path}", get_session),
     route("GET", "v2/scores", list_scores),
@@ -249,6 +301,12 @@ ROUTES += [
     route("GET", "datasets/{name:path}/runs", list_runs),
     route("GET", "datasets/{name:path}/runs/{run:path}", get_run),
     route("DELETE", "datasets/{name:path}/runs/{run:path}", delete_run),
+]
+# Our own.
+ROUTES += [
+    route("GET", "export", export_traces),
+    route("GET", "lineage", read_lineage),
+    route("DELETE", "users", erase_user),
 ]
 LAST = [Route(f"{API}/{{path:path}}", unknown, methods=["GET", "POST", "PUT", "PATCH", "DELETE"])]
 ERRORS: tuple[type[Exception], ...] = (TraceError, ValidationError, Exception)

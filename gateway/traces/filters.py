@@ -77,6 +77,10 @@ def _add(conditions: Conditions, c: Condition) -> None:
         conditions.add(
             f"{column} {negated}LIKE ? ESCAPE '\\'", LIKE[c.operator].format(_escaped(str(c.value)))
         )
+    elif c.operator == "=" and column == "root":
+        conditions.add("root = 1" if _scalar(c.value) == 1 else "root = 0")  # as its index has it
+    elif c.operator == "=" and c.type != "datetime":
+        conditions.equal(column, _scalar(c.value))
     elif c.operator in COMPARISONS:
         value = micros(c.value) if c.type == "datetime" else _scalar(c.value)
         conditions.add(f"{column} {c.operator} ?", value)

@@ -15,8 +15,9 @@ from pydantic.alias_generators import to_camel
 from gateway.ids import new_id
 from gateway.traces import attributes, scores
 from gateway.traces.errors import BadTrace
-from gateway.traces.observations import TYPES, Observation, find, insert, note_trace
+from gateway.traces.observations import TYPES, Observation, find
 from gateway.traces.values import dumped, micros, now, packed, unpacked
+from gateway.traces.writing import insert, note_trace
 
 OBSERVATIONS = {"span", "generation", "event", "observation"}
 

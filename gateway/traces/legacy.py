@@ -11,7 +11,7 @@ from gateway.traces.conditions import Conditions, in_project
 from gateway.traces.errors import NoSuch
 from gateway.traces.keys import KeyPair
 from gateway.traces.observations import body_of, tags_of
-from gateway.traces.pages import paged
+from gateway.traces.pages import listed
 from gateway.traces.scores import shown_v1
 from gateway.traces.values import decoded, iso, unpacked
 
@@ -31,8 +31,11 @@ def page(connection: sqlite3.Connection, project: int, key: KeyPair, params: Que
     if environments := params.getlist("environment"):
         conditions.any_of("environment", environments)
     conditions.between("started", params.get("fromTimestamp"), params.get("toTimestamp"))
-    rows, meta = paged(connection, "traces", conditions, params, "started DESC, row DESC")
-    return {"data": [_listed(connection, project, key, row) for row in rows], "meta": meta}
+    return listed(
+        *(connection, "traces", conditions, params),
+        lambda row: _listed(connection, project, key, row),
+        order=conditions.newest("started"),
+    )
 
 
 def get(connection: sqlite3.Connection, project: int, key: KeyPair, trace_id: str) -> dict[str, Any]:
@@ -41,7 +44,7 @@ def get(connection: sqlite3.Connection, project: int, key: KeyPair, trace_id: st
     row = connection.execute(query, (project, trace_id)).fetchone()
     if row is None:
         raise NoSuch(f"No trace {trace_id!r} in this project.")
-    found = _rows(connection, "observations", project, "trace", trace_id, "started")
+    found = _rows(connection, "observations", project, "trace", trace_id, "+started")
     scores = _rows(connection, "scores", project, "trace", trace_id, "timestamp")
     ended = row["ended"] or row["started"]
     return _trace(connection, project, key, row) | {
@@ -56,16 +59,11 @@ def page_sessions(
     connection: sqlite3.Connection, project: int, key: KeyPair, params: QueryParams
 ) -> dict[str, Any]:
     """GET /api/public/sessions: what the traces say of their sessions."""
-    inside = (
-        "(SELECT project, session, min(started) AS created, max(environment) AS environment "
-        "FROM traces WHERE session IS NOT NULL GROUP BY project, session)"
-    )
     conditions = in_project(project)
     conditions.between("created", params.get("fromTimestamp"), params.get("toTimestamp"))
     if environments := params.getlist("environment"):
         conditions.any_of("environment", environments)
-    rows, meta = paged(connection, inside, conditions, params)
-    return {"data": [_session(key, row) for row in rows], "meta": meta}
+    return listed(connection, "sessions", conditions, params, lambda row: _session(key, row))
 
 
 def get_session(connection: sqlite3.Connection, project: int, key: KeyPair, session: str) -> dict[str, Any]:
@@ -73,12 +71,12 @@ def get_session(connection: sqlite3.Connection, project: int, key: KeyPair, sess
     rows = _rows(connection, "traces", project, "session", session, "started")
     if not rows:
         raise NoSuch(f"No session {session!r} in this project.")
-    first = {"session": session, "created": rows[0]["started"], "environment": rows[0]["environment"]}
+    first = {"id": session, "created": rows[0]["started"], "environment": rows[0]["environment"]}
     return _session(key, first) | {"traces": [_trace(connection, project, key, row) for row in rows]}
 
 
 def _session(key: KeyPair, row: Any) -> dict[str, Any]:
-    shown = {"id": row["session"], "createdAt": iso(row["created"]), "projectId": key.project_id}
+    shown = {"id": row["id"], "createdAt": iso(row["created"]), "projectId": key.project_id}
     return shown | {"environment": row["environment"]}
 
 
@@ -128,7 +126,7 @@ def _trace(connection: sqlite3.Connection, project: int, key: KeyPair, row: sqli
 
 def _root_body(connection: sqlite3.Connection, project: int, trace_id: str) -> dict[str, Any]:
     query = (
-        "SELECT row FROM observations WHERE project = ? AND trace = ? AND root = 1 ORDER BY started LIMIT 1"
+        "SELECT row FROM observations WHERE project = ? AND trace = ? AND root = 1 ORDER BY +started LIMIT 1"
     )
     found = connection.execute(query, (project, trace_id)).fetchone()
     return body_of(connection, found[0]) if found else {}

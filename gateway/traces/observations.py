@@ -1,13 +1,13 @@
-"""One observation (a span, a generation, a tool call ...) and how it gets into the file."""
+"""One observation: a span, a generation, a tool call and so on."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.traces.values import dumped, loaded, now, packed, unpacked
+from gateway.traces.values import loaded, unpacked
 
 _TYPES = "SPAN GENERATION EVENT EMBEDDING AGENT TOOL CHAIN RETRIEVER EVALUATOR GUARDRAIL"
 TYPES = frozenset(_TYPES.split())
@@ -51,56 +51,6 @@ _NAMES = (
     "trace_name tags model base adapter prompt_hash created updated"
 )
 COLUMNS = _NAMES.split()
-_KEPT = {"project", "trace", "id", "created"}
-_MARKS = ", ".join("?" * len(COLUMNS))
-_CHANGES = ", ".join(f"{name} = excluded.{name}" for name in COLUMNS if name not in _KEPT)
-_UPSERT = f"""
-INSERT INTO observations ({", ".join(COLUMNS)}) VALUES ({_MARKS})
-ON CONFLICT (project, trace, id) DO UPDATE SET {_CHANGES} RETURNING row
-"""  # noqa: S608 - the names are those above
-_TRACE = """
-INSERT INTO traces (project, id, name, started, ended, session, user, environment, release, version, public,
-                    tags, adapter, created, updated)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (project, id) DO UPDATE SET
-  name = coalesce(excluded.name, name), started = min(started, excluded.started),
-  ended = max(coalesce(ended, excluded.ended), coalesce(excluded.ended, ended)),
-  session = coalesce(excluded.session, session), user = coalesce(excluded.user, user),
-  environment = CASE WHEN excluded.environment = 'default' THEN environment ELSE excluded.environment END,
-  release = coalesce(excluded.release, release), version = coalesce(excluded.version, version),
-  public = max(public, excluded.public), tags = coalesce(excluded.tags, tags),
-  adapter = coalesce(excluded.adapter, adapter), updated = excluded.updated
-"""
-
-
-def insert(connection: sqlite3.Connection, project: int, observations: Iterable[Observation]) -> None:
-    """Writes observations and what they say of their traces. One that is there already is replaced: clients
-    send again what they got no answer for."""
-    at = now()
-    for o in observations:
-        values = (
-            *(project, o.trace, o.id, o.parent, int(o.root), o.type, o.name, o.started, o.ended, o.level),
-            *(o.environment, o.version, o.release, o.session, o.user, o.trace_name, _tags(o), o.model),
-            *(o.base, o.adapter, o.prompt_hash, at, at),
-        )
-        (row,) = connection.execute(_UPSERT, values).fetchone()
-        connection.execute("INSERT OR REPLACE INTO bodies VALUES (?, ?)", (row, packed(o.body)))
-        note_trace(connection, project, o)
-
-
-def note_trace(connection: sqlite3.Connection, project: int, o: Observation) -> None:
-    """Writes what an observation says of its trace; a later word wins over an earlier one."""
-    at = now()
-    name = o.trace_name or (o.name if o.root else None)
-    values = (
-        *(project, o.trace, name, o.started, o.ended, o.session, o.user, o.environment),
-        *(o.release, o.version, int(o.public), _tags(o), o.adapter, at, at),
-    )
-    connection.execute(_TRACE, values)
-
-
-def _tags(o: Observation) -> str | None:
-    return dumped(sorted(set(o.tags))) if o.tags else None
 
 
 def find(connection: sqlite3.Connection, project: int, trace: str, observation_id: str) -> Observation | None:

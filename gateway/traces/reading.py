@@ -29,7 +29,7 @@ def page(connection: sqlite3.Connection, project: int, key: KeyPair, params: Que
     limit = number(params, "limit", 50, LIMIT)
     conditions = _asked(project, params)
     conditions.after("started", params.get("cursor"))
-    order = "ORDER BY started DESC, row DESC LIMIT ?"
+    order = f"ORDER BY {conditions.newest('started')} LIMIT ?"
     query = f"SELECT * FROM observations WHERE {conditions.sql} {order}"  # noqa: S608 - values are bound
     rows = connection.execute(query, (*conditions.values, limit + 1)).fetchall()
     more, rows = len(rows) > limit, rows[:limit]

@@ -12,7 +12,7 @@ from gateway.ids import new_id
 from gateway.traces.conditions import in_project
 from gateway.traces.datasets import WIRE, find
 from gateway.traces.errors import BadTrace, NoSuch
-from gateway.traces.pages import paged
+from gateway.traces.pages import listed
 from gateway.traces.values import dumped, iso, loaded, now
 
 
@@ -58,8 +58,7 @@ def page(connection: sqlite3.Connection, project: int, dataset: str, params: Que
     """Raises NoSuch."""
     conditions = in_project(project)
     conditions.equal("dataset", find(connection, project, dataset)["id"])
-    rows, meta = paged(connection, "dataset_runs", conditions, params)
-    return {"data": [_shown(row, dataset) for row in rows], "meta": meta}
+    return listed(connection, "dataset_runs", conditions, params, lambda row: _shown(row, dataset))
 
 
 def page_items(connection: sqlite3.Connection, project: int, params: QueryParams) -> dict[str, Any]:
@@ -68,8 +67,7 @@ def page_items(connection: sqlite3.Connection, project: int, params: QueryParams
     run = _run(connection, project, params.get("datasetId", ""), name)
     conditions = in_project(project)
     conditions.equal("run", run["id"])
-    rows, meta = paged(connection, "dataset_run_items", conditions, params)
-    return {"data": [_item(row, name) for row in rows], "meta": meta}
+    return listed(connection, "dataset_run_items", conditions, params, lambda row: _item(row, name))
 
 
 def get(connection: sqlite3.Connection, project: int, dataset: str, name: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ metadata) are compressed beside them and are read for the rows of one page only.
 1970 in UTC. `project` is a small number: a text would be repeated in every index.
 """
 
-VERSION = 1
+VERSION = 2
 
 TABLES = """
 CREATE TABLE projects (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE);
@@ -29,6 +29,13 @@ CREATE INDEX observations_by_root ON observations (project, started) WHERE root 
 CREATE INDEX observations_by_session ON observations (project, session, started) WHERE session IS NOT NULL;
 CREATE INDEX observations_by_user ON observations (project, user, started) WHERE user IS NOT NULL;
 CREATE INDEX observations_by_adapter ON observations (project, adapter, started) WHERE adapter IS NOT NULL;
+CREATE INDEX observations_by_prompt ON observations (project, prompt_hash, started)
+  WHERE prompt_hash IS NOT NULL;
+CREATE INDEX observations_by_level ON observations (project, level, started) WHERE level <> 'DEFAULT';
+CREATE INDEX observations_by_environment ON observations (project, environment, started)
+  WHERE environment <> 'default';
+CREATE INDEX observations_of_user_by_adapter ON observations (project, user, adapter, started)
+  WHERE user IS NOT NULL AND adapter IS NOT NULL;
 
 CREATE TABLE traces (
   row INTEGER PRIMARY KEY,
@@ -45,6 +52,13 @@ CREATE INDEX traces_by_session ON traces (project, session, started) WHERE sessi
 CREATE INDEX traces_by_user ON traces (project, user, started) WHERE user IS NOT NULL;
 CREATE INDEX traces_by_adapter ON traces (project, adapter, started) WHERE adapter IS NOT NULL;
 
+CREATE TABLE sessions (
+  row INTEGER PRIMARY KEY,
+  project INTEGER NOT NULL, id TEXT NOT NULL, created INTEGER NOT NULL, environment TEXT NOT NULL,
+  UNIQUE (project, id)
+);
+CREATE INDEX sessions_by_time ON sessions (project, created);
+
 CREATE TABLE scores (
   row INTEGER PRIMARY KEY,
   project INTEGER NOT NULL, id TEXT NOT NULL, name TEXT NOT NULL, type TEXT NOT NULL,
@@ -56,34 +70,40 @@ CREATE TABLE scores (
 );
 CREATE INDEX scores_by_time ON scores (project, timestamp);
 CREATE INDEX scores_by_name ON scores (project, name, timestamp);
-CREATE INDEX scores_by_trace ON scores (project, trace) WHERE trace IS NOT NULL;
-CREATE INDEX scores_by_session ON scores (project, session) WHERE session IS NOT NULL;
-CREATE INDEX scores_by_run ON scores (project, run) WHERE run IS NOT NULL;
+CREATE INDEX scores_by_trace ON scores (project, trace, timestamp) WHERE trace IS NOT NULL;
+CREATE INDEX scores_by_session ON scores (project, session, timestamp) WHERE session IS NOT NULL;
+CREATE INDEX scores_by_run ON scores (project, run, timestamp) WHERE run IS NOT NULL;
+CREATE INDEX scores_by_author ON scores (project, author) WHERE author IS NOT NULL;
 
 CREATE TABLE datasets (
   project INTEGER NOT NULL, id TEXT NOT NULL, name TEXT NOT NULL, description TEXT,
   metadata TEXT, input_schema TEXT, output_schema TEXT, created INTEGER NOT NULL, updated INTEGER NOT NULL,
   PRIMARY KEY (project, name), UNIQUE (project, id)
 );
+CREATE INDEX datasets_by_time ON datasets (project, created);
 CREATE TABLE dataset_items (
   project INTEGER NOT NULL, id TEXT NOT NULL, dataset TEXT NOT NULL, status TEXT NOT NULL,
   source_trace TEXT, source_observation TEXT, body BLOB NOT NULL,
   created INTEGER NOT NULL, updated INTEGER NOT NULL,
   PRIMARY KEY (project, id)
 );
+CREATE INDEX dataset_items_by_time ON dataset_items (project, created);
 CREATE INDEX dataset_items_by_dataset ON dataset_items (project, dataset, created);
-CREATE INDEX dataset_items_by_trace ON dataset_items (project, source_trace) WHERE source_trace IS NOT NULL;
+CREATE INDEX dataset_items_by_trace ON dataset_items (project, source_trace, created)
+  WHERE source_trace IS NOT NULL;
 
 CREATE TABLE dataset_runs (
   project INTEGER NOT NULL, id TEXT NOT NULL, dataset TEXT NOT NULL, name TEXT NOT NULL,
   description TEXT, metadata TEXT, created INTEGER NOT NULL, updated INTEGER NOT NULL,
   PRIMARY KEY (project, dataset, name), UNIQUE (project, id)
 );
+CREATE INDEX dataset_runs_by_time ON dataset_runs (project, dataset, created);
 CREATE TABLE dataset_run_items (
   project INTEGER NOT NULL, id TEXT NOT NULL, run TEXT NOT NULL, item TEXT NOT NULL,
   trace TEXT NOT NULL, observation TEXT, created INTEGER NOT NULL, updated INTEGER NOT NULL,
   PRIMARY KEY (project, run, item), UNIQUE (project, id)
 );
+CREATE INDEX dataset_run_items_by_time ON dataset_run_items (project, run, created);
 
 CREATE TABLE prompts (
   project INTEGER NOT NULL, name TEXT NOT NULL, version INTEGER NOT NULL, id TEXT NOT NULL,
@@ -91,4 +111,17 @@ CREATE TABLE prompts (
   message TEXT, created INTEGER NOT NULL, updated INTEGER NOT NULL,
   PRIMARY KEY (project, name, version)
 );
+"""
+
+FROM_1 = """
+DROP INDEX scores_by_trace;
+DROP INDEX scores_by_session;
+DROP INDEX scores_by_run;
+DROP INDEX dataset_items_by_trace;
+"""
+"""What a file of version 1 has to lose; what it has to gain is whatever of TABLES is not there yet."""
+FILL_SESSIONS = """
+INSERT INTO sessions (project, id, created, environment)
+SELECT project, session, min(started), max(environment) FROM traces
+WHERE session IS NOT NULL GROUP BY project, session;
 """

@@ -10,10 +10,10 @@ from pydantic.alias_generators import to_camel
 from starlette.datastructures import QueryParams
 
 from gateway.ids import new_id
+from gateway.traces import pages
 from gateway.traces.conditions import Conditions, in_project, listed, number
 from gateway.traces.errors import BadTrace, NoSuch
 from gateway.traces.keys import KeyPair
-from gateway.traces.pages import paged
 from gateway.traces.values import cursor_of, dumped, iso, loaded, micros, now
 
 DataType = Literal["NUMERIC", "BOOLEAN", "CATEGORICAL", "TEXT", "CORRECTION"]
@@ -110,7 +110,7 @@ def page(connection: sqlite3.Connection, project: int, key: KeyPair, params: Que
     limit = number(params, "limit", 50, 100)
     conditions = _asked(project, params)
     conditions.after("timestamp", params.get("cursor"))
-    order = "ORDER BY timestamp DESC, row DESC LIMIT ?"
+    order = f"ORDER BY {conditions.newest('timestamp')} LIMIT ?"
     query = f"SELECT * FROM scores WHERE {conditions.sql} {order}"  # noqa: S608 - values are bound
     rows = connection.execute(query, (*conditions.values, limit + 1)).fetchall()
     more, rows = len(rows) > limit, rows[:limit]
@@ -203,8 +203,8 @@ def _subject(row: sqlite3.Row) -> dict[str, Any]:
 def page_v2(connection: sqlite3.Connection, project: int, params: QueryParams) -> dict[str, Any]:
     """GET /api/public/v2/scores: pages by number, in the older shape."""
     conditions = _asked(project, params)
-    rows, meta = paged(connection, "scores", conditions, params, "timestamp DESC, row DESC")
-    return {"data": [shown_v1(row) for row in rows], "meta": meta}
+    order = conditions.newest("timestamp")
+    return pages.listed(connection, "scores", conditions, params, shown_v1, order)
 
 
 def get_v2(connection: sqlite3.Connection, project: int, score_id: str) -> dict[str, Any]:

@@ -24,6 +24,8 @@ class Settings(BaseSettings):
     """Data folder; the store writes its sub-folder `traces` and the file `langfuse-keys.json`."""
     project: str = "default"
     """Name of the project of the first key pair."""
+    keep_days: int = Field(default=0, ge=0)
+    """Days that traces are kept with their scores; 0 keeps them for ever."""
     body_megabytes: int = Field(default=64, ge=1)
     """Largest body, before and after decompression. The clients' own limit is 64."""
 
