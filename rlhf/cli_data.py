@@ -1,4 +1,4 @@
-"""`python -m rlhf dataset inspect | build | check | verify | export`."""
+"""`python -m rlhf dataset inspect | validate | build | check | verify | export`."""
 
 from __future__ import annotations
 
@@ -31,13 +31,14 @@ app = typer.Typer(
 )
 FilesArgument = Annotated[list[Path], typer.Argument(help="JSON lines, CSV or Parquet files.")]
 FolderArgument = Annotated[Path, typer.Argument(help="A folder that `dataset build` made.")]
+MemoryOption = Annotated[int, typer.Option(help="Megabytes that it may take; 0 is no limit.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
 
 @app.command("inspect")
 def inspect_file(
     file: Annotated[Path, typer.Argument(help="JSON lines, CSV or Parquet.")],
-    memory: Annotated[int, typer.Option(help="Megabytes that it may take; 0 is no limit.")] = 0,
+    memory: MemoryOption = 0,
 ) -> None:
     """Say what a file of rows is, as one JSON object: format, rows, columns, text statistics.
 
@@ -46,13 +47,40 @@ def inspect_file(
     Example: [bold]python -m rlhf dataset inspect feedback.parquet[/]
     """
     import json
-    import resource
 
     from rlhf.data.inspect import inspect
 
+    _limit(memory)
+    typer.echo(json.dumps(inspect(file), ensure_ascii=False))
+
+
+@app.command("validate")
+def validate_file(
+    file: Annotated[Path, typer.Argument(help="JSON lines, CSV or Parquet, with any columns.")],
+    name: Annotated[str, typer.Option(help="What findings call the file.")] = "",
+    memory: MemoryOption = 0,
+) -> None:
+    """Say what is wrong with a file of rows, as one JSON object: missing values, duplicates, personal data.
+
+    Example: [bold]python -m rlhf dataset validate tickets.csv[/]
+    """
+    import json
+    from dataclasses import asdict
+
+    from rlhf.data.table_check import check_file
+
+    _limit(memory)
+    report = check_file(file, name or str(file))
+    counts = {"errors": report.count("error"), "warnings": report.count("warning")}
+    findings = [asdict(finding) for finding in report.findings]
+    typer.echo(json.dumps({"rows": report.rows, **counts, "findings": findings}, ensure_ascii=False))
+
+
+def _limit(memory: int) -> None:
+    import resource
+
     if memory:
         resource.setrlimit(resource.RLIMIT_AS, (memory << 20, memory << 20))
-    typer.echo(json.dumps(inspect(file), ensure_ascii=False))
 
 
 @app.command("build")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rlhf.data.near import near_pairs, prompt_words
+from rlhf.data.pii import redact_row
 from rlhf.records import BadRow, Message, PreferenceRow, canonical
 
 Level = Literal["error", "warning"]
@@ -123,6 +124,9 @@ def _row_rules(row: PreferenceRow) -> Iterator[tuple[Level, str]]:
 
 def _signs(row: PreferenceRow, chosen: str) -> Iterator[str]:
     whole = "\n".join(text_of(part) for part in (row.prompt, row.chosen, row.rejected))
+    personal: Counter[str] = Counter()
+    redact_row(row, personal)
+    yield from (f"personal data: {kind}" for kind in sorted(personal))
     if _CONTROL.search(whole):
         yield "control or replacement characters"
     if _MOJIBAKE.search(whole):

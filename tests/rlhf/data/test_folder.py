@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from rlhf.data.build import Plan, build
-from rlhf.data.folder import digest, read_dataset, verify_split
+from rlhf.data.folder import digest, read_dataset, remove_partials, verify_split
 from rlhf.errors import BadRecords, DatasetError, Leak
 from rlhf.records import PreferenceRow, read_jsonl, write_jsonl
 from tests.rlhf.rows import row, rows
@@ -212,5 +212,23 @@ def test_a_killed_build_leaves_no_half_dataset_and_can_be_repeated(source: Path,
     out = tmp_path / "out" / "set"
     assert limited(source, out, "SIG_DFL", 4000).returncode == -signal.SIGXFSZ
     assert not out.exists()
+    assert [left.name for left in out.parent.iterdir() if ".partial-" in left.name]
     build([source], out, Plan())
     verify_split(out)
+    assert list(out.parent.iterdir()) == [out]
+
+
+def test_what_a_build_that_lives_is_writing_is_not_removed(tmp_path: Path) -> None:
+    living, dead = tmp_path / ".one.partial-x", tmp_path / ".two.partial-y"
+    for folder in (living, dead):
+        folder.mkdir()
+        (folder / "train.jsonl").write_text("rows")
+    hold = "import fcntl, os, sys; fcntl.flock(os.open(sys.argv[1], 0), fcntl.LOCK_EX); print(); input()"
+    command = [sys.executable, "-u", "-c", hold, str(living)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert remove_partials(tmp_path) == [dead.name]
+        process.communicate(b"\n")
+    assert remove_partials(tmp_path) == [living.name]
+    assert list(tmp_path.iterdir()) == []
