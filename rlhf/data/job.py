@@ -1,0 +1,87 @@
+"""Two kinds of steps that the worker does for whoever keeps datasets: build one, check a file.
+
+Named in RLHF_STEPS as `rlhf.data.job`. Datasets go to OBJECTS/datasets/DIGEST12, whole or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from rlhf.data.split import KEYS, Key
+from rlhf.pipelines.kinds import Kind, Parameters, Work
+
+
+class Build(Parameters):
+    """How a dataset is built."""
+
+    files: dict[str, str] = Field(min_length=1)
+    """Files of preferences, by the name that errors call them."""
+    held_out: float = Field(default=0.2, gt=0, lt=1)
+    seed: int = Field(default=0, ge=0)
+    redact_pii: bool = False
+    split_by: tuple[Key, ...] = KEYS
+
+
+class Check(Parameters):
+    """Which file is checked, and what errors call it."""
+
+    file: str
+    name: str
+
+
+def build_dataset(work: Work) -> dict[str, Any]:
+    """`dataset`: digest, folder and facts. DatasetError, BadRecords."""
+    from rlhf.data.build import Plan, build_below
+    from rlhf.errors import BadRecords, DatasetError
+
+    given: Build = work.parameters
+    plan = Plan(given.held_out, given.seed, given.redact_pii, given.split_by)
+    work.tell(f"reading {', '.join(given.files)}")
+    work.advance(0.1, "reading", None, None)
+    root = work.objects / "datasets"
+    try:
+        manifest, report = build_below([Path(file) for file in given.files.values()], root, plan)
+    except (BadRecords, DatasetError) as error:
+        raise DatasetError(_renamed(str(error), given.files)) from error
+    for finding in report.findings:
+        work.tell(_renamed(f"{finding.level}: {finding.rule} ({finding.count})", given.files))
+    rows = manifest["rows"]
+    work.tell(f"{rows['train']} rows to train on, {rows['held_out']} held out")
+    digest = str(manifest["digest"])
+    facts = {**manifest, "shape": "preference"}
+    return {"dataset": {"digest": digest, "folder": str(root / digest[:12]), "facts": facts}}
+
+
+def check_dataset(work: Work) -> dict[str, Any]:
+    """`report`: rows, errors, warnings and findings. DatasetError."""
+    from rlhf.data.table_check import check_file
+
+    given: Check = work.parameters
+    work.advance(0.1, "reading", None, None)
+    report = check_file(Path(given.file), given.name)
+    findings = [asdict(finding) for finding in report.findings]
+    counts = {"errors": report.count("error"), "warnings": report.count("warning")}
+    return {"report": {"rows": report.rows, **counts, "findings": findings}}
+
+
+def _renamed(text: str, files: dict[str, str]) -> str:
+    """Where a file lies on the server's disk is nobody's business."""
+    for name, file in files.items():
+        text = text.replace(file, name)
+    return text
+
+
+# Not cached: what is kept is the dataset, by its content, and it can be deleted.
+BUILD = Kind("dataset-build", build_dataset, Build, outputs={"dataset": "built-dataset"}, cached=False)
+CHECK = Kind("dataset-check", check_dataset, Check, outputs={"report": "check-report"}, cached=False)
+
+
+def register(add: Callable[[Kind], None]) -> None:
+    """The plugin."""
+    add(BUILD)
+    add(CHECK)
