@@ -80,10 +80,10 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 @contextmanager
-def service(room: str, log: Path, health: str, **variables: str) -> Iterator[None]:
-    """`python -m ROOM serve`, until it answers; ended in order."""
+def service(room: str, log: Path, health: str, verb: str = "serve", **variables: str) -> Iterator[None]:
+    """`python -m ROOM VERB`, until it answers; ended in order."""
     env = {**os.environ, "PYTHONPATH": str(ROOT), **variables}
-    command = [sys.executable, "-m", room, "serve"]
+    command = [sys.executable, "-m", room, verb]
     with (
         log.open("wb") as sink,
         subprocess.Popen(command, stdout=sink, stderr=sink, env=env, cwd=log.parent) as process,
@@ -128,7 +128,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     folder = tmp_path_factory.mktemp("console")
     database = folder / "shop.sqlite"
     make_database(database)
-    tools, gateway = _free_port(), _free_port()
+    tools, traces, gateway = _free_port(), _free_port(), _free_port()
     with ExitStack() as stack:
         model = stack.enter_context(running_model())
         settings = {
@@ -141,8 +141,14 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         stack.enter_context(
             service("tools", folder / "tools.log", f"http://127.0.0.1:{tools}/health", **settings)
         )
+        store = f"http://127.0.0.1:{traces}"
+        settings = {"TRACES_PORT": str(traces), "TRACES_DATA": str(folder)}
+        stack.enter_context(
+            service("gateway", folder / "traces.log", f"{store}/health", "traces", **settings)
+        )
         settings = {
             "GATEWAY_PORT": str(gateway),
+            "GATEWAY_TRACES_URL": store,
             "GATEWAY_DATA": str(folder),
             "GATEWAY_CONTEXT_KEY": CONTEXT_KEY,
             "GATEWAY_ADMIN_KEY": KEY,

@@ -89,6 +89,11 @@ export class Client {
     return readHealth(await response.json().catch(() => ({})), response.ok);
   }
 
+  /** For parts of the interface that only a screen of their own needs: ./traces and others. */
+  get<T>(path: string): Promise<T> {
+    return this.#get<T>(path);
+  }
+
   #get<T>(path: string): Promise<T> {
     return this.#send<T>("GET", path);
   }

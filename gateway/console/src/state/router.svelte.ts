@@ -1,27 +1,39 @@
-export type Screen = "home" | "chat" | "documents" | "databases" | "system";
+export type Screen = "home" | "chat" | "documents" | "databases" | "traces" | "system";
+const OF_PROJECT: readonly string[] = ["documents", "databases", "traces"];
 
-/** Where the reader is: `/p/<project>/<screen>[/<item>]`, `/system`, or `/` before a project is known. */
+/**
+ * Where the reader is: `/p/<project>/<screen>[/<item>]`, `/system`, or `/` before a project is known. `query` has
+ * what narrows a list, so that a list can be linked to and comes back with the back button.
+ */
 class Router {
   path = $state(location.pathname);
+  #search = $state(location.search);
+  query = $derived(new URLSearchParams(this.#search));
 
   #parts = $derived(this.path.split("/").filter(Boolean).map(decodeURIComponent));
   screen: Screen = $derived.by(() => {
     const [first, , screen] = this.#parts;
     if (first === "system") return "system";
     if (first !== "p") return "home";
-    return screen === "documents" || screen === "databases" ? screen : "chat";
+    return OF_PROJECT.includes(screen ?? "") ? (screen as Screen) : "chat";
   });
   project = $derived(this.#parts[0] === "p" ? (this.#parts[1] ?? null) : null);
   item = $derived(this.#parts[0] === "p" ? (this.#parts[3] ?? null) : null);
 
   constructor() {
-    addEventListener("popstate", () => (this.path = location.pathname));
+    addEventListener("popstate", () => this.#read());
   }
 
-  go(path: string, replace = false): void {
-    if (path === this.path) return;
-    history[replace ? "replaceState" : "pushState"](null, "", path);
-    this.path = path;
+  /** `address` is a path, with a query where there is one. */
+  go(address: string, replace = false): void {
+    if (address === this.path + this.#search) return;
+    history[replace ? "replaceState" : "pushState"](null, "", address);
+    this.#read();
+  }
+
+  #read(): void {
+    this.path = location.pathname;
+    this.#search = location.search;
   }
 }
 
@@ -37,5 +49,6 @@ export function follow(event: MouseEvent): void {
   if (event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey) return;
   const link = event.currentTarget as HTMLAnchorElement;
   event.preventDefault();
-  router.go(new URL(link.href).pathname);
+  const { pathname, search } = new URL(link.href);
+  router.go(pathname + search);
 }
