@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gateway.cli_errors import CommandError
+from gateway.cli_traces import app as traces
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 databases = typer.Typer(no_args_is_help=True, help="Databases that a project's agents may read.")
 app.add_typer(databases, name="databases")
+app.add_typer(traces, name="traces")
 
 DataOption = Annotated[
     Path, typer.Option("--data", envvar="LOOPYARD_DATA", help="Data folder of the installation.")

@@ -53,6 +53,13 @@ class Version:
         with (self.folder / PAIRS).open(encoding="utf-8") as lines:
             return [json.loads(line) for line in lines]
 
+    def saw(self, user: str) -> bool:
+        """Whether one of its pairs is of this user."""
+        # Looked for as text first: most lines of a large file need not be parsed.
+        written = json.dumps(user)
+        with (self.folder / PAIRS).open(encoding="utf-8") as lines:
+            return any(written in line and json.loads(line)["user"] == user for line in lines)
+
 
 class Registry:
     """The adapters below a folder."""
@@ -150,7 +157,7 @@ class Registry:
     def of_user(self, user: str) -> list[Version]:
         """Every version that saw a pair of this user, or that was trained on from one that did."""
         versions = [v for name in self.names() for v in self.versions(name)]
-        touched = {v.digest for v in versions if any(pair["user"] == user for pair in v.pairs())}
+        touched = {v.digest for v in versions if v.saw(user)}
         grew = True
         while grew:
             heirs = {v.digest for v in versions if v.lineage().get("parent") in touched}

@@ -1,10 +1,11 @@
-"""GET /me and the caller's API keys."""
+"""GET /me, the caller's API keys, and what is known of a user."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
-from gateway.accounts.schemas import KeyIn, KeyOut, Me, NewKey
+from gateway.accounts.erasure import Erasure
+from gateway.accounts.schemas import Erased, KeyIn, KeyOut, Lineage, Me, NewKey
 from gateway.accounts.store import ApiKey
 from gateway.deps import CallerDep, ServicesDep, needs
 from gateway.errors import Forbidden
@@ -40,6 +41,18 @@ async def create_key(body: KeyIn, services: ServicesDep, caller: CallerDep) -> N
 async def revoke_key(key_id: str, services: ServicesDep, caller: CallerDep) -> Response:
     await services.accounts.revoke_key(caller, key_id)
     return Response(status_code=204)
+
+
+@router.get("/users/{user_id:path}/lineage", dependencies=[needs(Scope.ADMIN)], response_model_by_alias=False)
+async def user_lineage(user_id: str, services: ServicesDep, caller: CallerDep) -> Lineage:
+    """The adapters that answered a user, and those that learnt from them."""
+    return await Erasure(services.database, services.settings).lineage(caller, user_id)
+
+
+@router.delete("/users/{user_id:path}/data", dependencies=[needs(Scope.ADMIN)], response_model_by_alias=False)
+async def erase_user(user_id: str, services: ServicesDep, caller: CallerDep) -> Erased:
+    """Erases what a user said: conversations, feedback, traces and scores. The account stays."""
+    return await Erasure(services.database, services.settings).erase(caller, user_id)
 
 
 def _out(row: ApiKey) -> KeyOut:

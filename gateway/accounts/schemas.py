@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
 
 from gateway.policy import Scope
 
@@ -40,3 +41,50 @@ class NewKey(KeyOut):
     """`key` is shown this once; only its hash is kept."""
 
     key: str
+
+
+class AdapterOut(BaseModel):
+    """A version in the registry of adapters."""
+
+    name: str
+    version: str
+    aliases: list[str]
+    """`live`, `previous` or `candidate`, where one means it."""
+
+
+class Answered(BaseModel):
+    """A version that answered a user."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
+
+    adapter_version: str
+    observations: int
+    first: datetime
+    last: datetime
+
+
+class Lineage(BaseModel):
+    """Which adapters a user has to do with."""
+
+    user: str
+    answered_by: list[Answered] | None
+    """None where the traces are not in the embedded store."""
+    taught: list[AdapterOut]
+    """Versions whose training saw something of the user, and those that were trained on from them."""
+
+
+class RemovedTraces(BaseModel):
+    traces: int
+    observations: int
+    scores: int
+    items: int
+    """Items of datasets that were taken from these traces."""
+
+
+class Erased(Lineage):
+    """What is gone, and which adapters remain that learnt from it."""
+
+    conversations: int
+    feedback: int
+    """That the user gave; what goes with the conversations is not counted again."""
+    traces: RemovedTraces | None

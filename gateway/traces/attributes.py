@@ -17,6 +17,8 @@ OBSERVATION = "langfuse.observation."
 METADATA = "langfuse.observation.metadata"
 TRACE_METADATA = "langfuse.trace.metadata"
 EXPERIMENT = "langfuse.experiment."
+KEPT_WHOLE = (METADATA, TRACE_METADATA, EXPERIMENT)
+"""Prefixes of what has keys of its own."""
 ADAPTER, BASE, PROMPT_HASH = "adapter_version", "base_model", "prompt_hash"
 """Keys of the metadata that carry the lineage."""
 DIGEST = "@sha256:"
@@ -28,8 +30,11 @@ def apply(observation: Observation, span: Attributes, resource: Attributes) -> N
     """Fills an observation from the attributes of its span and of the span's resource."""
 
     def either(*names: str) -> str | None:
-        found = (source.get(name) for source in (span, resource) for name in names)
-        return next((str(value) for value in found if value not in (None, "")), None)
+        for source in (span, resource):
+            for name in names:
+                if (value := source.get(name)) not in (None, ""):
+                    return str(value)
+        return None
 
     o = observation
     o.root = o.parent is None or span.get("langfuse.internal.is_app_root") is True
@@ -57,18 +62,19 @@ def lineage(model: str | None, metadata: Mapping[str, Any]) -> tuple[str | None,
 
 
 def _body(span: Attributes) -> dict[str, Any]:
+    metadata, trace_metadata = _metadata(span)
     body: dict[str, Any] = {
         "input": _raw(span, f"{OBSERVATION}input", "input.value", "gen_ai.input.messages"),
         "output": _raw(span, f"{OBSERVATION}output", "output.value", "gen_ai.output.messages"),
         "statusMessage": _text(span, f"{OBSERVATION}status_message"),
-        "metadata": _metadata(span, METADATA) | _experiment(span),
+        "metadata": metadata,
         "modelParameters": decoded(span.get(f"{OBSERVATION}model.parameters")),
         "usageDetails": decoded(span.get(f"{OBSERVATION}usage_details")) or _usage(span),
         "costDetails": decoded(span.get(f"{OBSERVATION}cost_details")),
         "promptName": _text(span, f"{OBSERVATION}prompt.name"),
         "promptVersion": span.get(f"{OBSERVATION}prompt.version"),
         "completionStart": _completion(span),
-        "traceMetadata": _metadata(span, TRACE_METADATA),
+        "traceMetadata": trace_metadata,
         "traceInput": _raw(span, "langfuse.trace.input"),
         "traceOutput": _raw(span, "langfuse.trace.output"),
     }
@@ -98,21 +104,30 @@ def _usage(span: Attributes) -> dict[str, int] | None:
     return found | {"total": sum(found.values())} if found else None
 
 
-def _metadata(span: Attributes, prefix: str) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    if prefix in span:
-        whole = decoded(span[prefix])
-        found = dict(whole) if isinstance(whole, dict) else {"metadata": whole}
-    start = f"{prefix}."
+def _metadata(span: Attributes) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The observation's and the trace's. An experiment's attributes are kept under their own names: they are
+    not the user's metadata."""
+    own: dict[str, Any] = {}
+    trace: dict[str, Any] = {}
+    experiment: dict[str, Any] = {}
     for name, value in span.items():
-        if name.startswith(start):
-            found[name[len(start) :]] = decoded(value)
-    return found
+        if not name.startswith(KEPT_WHOLE):
+            continue
+        if name.startswith(EXPERIMENT):
+            experiment[name] = decoded(value)
+        elif name.startswith(METADATA):
+            _keep(own, name[len(METADATA) :], decoded(value))
+        else:
+            _keep(trace, name[len(TRACE_METADATA) :], decoded(value))
+    return own | experiment, trace
 
 
-def _experiment(span: Attributes) -> dict[str, Any]:
-    """Kept under their own names: they are not the user's metadata."""
-    return {name: decoded(value) for name, value in span.items() if name.startswith(EXPERIMENT)}
+def _keep(found: dict[str, Any], rest: str, value: Any) -> None:
+    """`rest` is what follows the prefix: ".key", or nothing where all of it comes as one value."""
+    if rest.startswith("."):
+        found[rest[1:]] = value
+    elif not rest:
+        found |= {**(value if isinstance(value, dict) else {"metadata": value}), **found}
 
 
 def _raw(span: Attributes, *names: str) -> str | None:

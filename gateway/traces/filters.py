@@ -72,6 +72,8 @@ def _add(conditions: Conditions, c: Condition) -> None:
         _add_array(conditions, column, c)
     elif c.operator in ("any of", "none of"):
         conditions.any_of(column, [_scalar(v) for v in _list(c)], negated=c.operator == "none of")
+    elif c.operator in LIKE and "\0" in str(c.value):
+        raise BadTrace("A text that is looked for cannot hold the character NUL.")  # LIKE would stop there
     elif c.operator in LIKE:
         negated = "NOT " if c.operator.startswith("does not") else ""
         conditions.add(

@@ -103,6 +103,8 @@ def _mapping(attributes: Iterable[KeyValue]) -> dict[str, Any]:
 
 def _plain(value: AnyValue) -> Any:
     kind = value.WhichOneof("value")
+    if kind == "string_value":  # nearly always
+        return value.string_value
     if kind is None:
         return None
     if kind == "array_value":
