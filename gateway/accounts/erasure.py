@@ -75,7 +75,7 @@ class Erasure:
         return int(getattr(chats, "rowcount", 0)), int(getattr(feedback, "rowcount", 0))
 
     def _taught(self, user: str) -> list[AdapterOut]:
-        registry = Registry(self._settings.data.absolute() / "adapters")
+        registry = Registry(self._settings.data.absolute())
         found = []
         for version in registry.of_user(user):
             aliases = registry.aliases(version.name).items()

@@ -32,7 +32,7 @@ async def traced(store: TraceStore) -> AsyncIterator[Gateway]:
 
 def learnt(data: Path, user: str) -> None:
     """A version in the registry that saw a pair of this user, and an heir that did not."""
-    folder = Registry(data / "adapters").folder / "tone"
+    folder = Registry(data).folder / "tone"
     for digest, parent, users in ((DIGEST, None, [user]), ("sha256:" + "cd" * 32, DIGEST, ["other"])):
         place = folder / digest[7:19]
         place.mkdir(parents=True)
