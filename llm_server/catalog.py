@@ -107,15 +107,7 @@ class ChatModel:
 
     def card(self) -> dict[str, object]:
         """Its entry in /v1/models."""
-        return {
-            "id": self.id,
-            "object": "model",
-            "created": self.created,
-            "owned_by": "loopyard",
-            "max_model_len": self.engine.backend.context,
-            "capabilities": ["chat", "tools"],
-            "extensions": EXTENSIONS,
-        }
+        return card(self, "chat", "tools", length=self.engine.backend.context, extensions=EXTENSIONS)
 
     def close(self) -> None:
         """Stop the engine; sequences that are left fail."""
@@ -136,15 +128,8 @@ class EmbeddingModelEntry:
 
     def card(self) -> dict[str, object]:
         """Its entry in /v1/models."""
-        return {
-            "id": self.id,
-            "object": "model",
-            "created": self.created,
-            "owned_by": "loopyard",
-            "max_model_len": self.embedder.model.max_tokens,
-            "capabilities": ["embeddings"],
-            "dimensions": self.embedder.model.dimensions,
-        }
+        model = self.embedder.model
+        return card(self, "embeddings", length=model.max_tokens, dimensions=model.dimensions)
 
     def close(self) -> None:
         """After the running batch."""
@@ -163,14 +148,27 @@ class RerankModel:
 
     def card(self) -> dict[str, object]:
         """Its entry in /v1/models."""
-        return {
-            "id": self.id,
-            "object": "model",
-            "created": self.created,
-            "owned_by": "loopyard",
-            "max_model_len": self.classifier.model.max_tokens,
-            "capabilities": ["rerank"],
-        }
+        return card(self, "rerank", length=self.classifier.model.max_tokens)
+
+    def close(self) -> None:
+        """After the running batch."""
+        self.classifier.close()
+
+
+@dataclass(frozen=True, slots=True)
+class ClassifierModel:
+    """A model that says which of its labels fit a text."""
+
+    id: str
+    classifier: Classifier
+    aliases: tuple[str, ...] = ()
+    created: int = field(default_factory=lambda: int(time.time()))
+    uses: Uses = field(default_factory=Uses, compare=False)
+
+    def card(self) -> dict[str, object]:
+        """Its entry in /v1/models."""
+        model = self.classifier.model
+        return card(self, "classify", length=model.max_tokens, labels=list(model.labels))
 
     def close(self) -> None:
         """After the running batch."""
@@ -191,15 +189,23 @@ class UpstreamModel:
 
     def card(self) -> dict[str, object]:
         """Its entry in /v1/models."""
-        own = {"id": self.id, "object": "model", "created": self.created, "owned_by": "upstream"}
-        return {**own, "capabilities": ["chat"]}
+        return card(self, "chat", owner="upstream")
 
     def close(self) -> None:
         """Close the connections."""
         self.pool.close()
 
 
-Entry = ChatModel | EmbeddingModelEntry | RerankModel | UpstreamModel
+Entry = ChatModel | EmbeddingModelEntry | RerankModel | ClassifierModel | UpstreamModel
+
+
+def card(
+    entry: Entry, *capabilities: str, owner: str = "loopyard", length: int | None = None, **more: object
+) -> dict[str, object]:
+    """An entry of /v1/models; `length`: tokens that it reads, where that is known here."""
+    own = {"id": entry.id, "object": "model", "created": entry.created, "owned_by": owner}
+    sized = {} if length is None else {"max_model_len": length}
+    return {**own, **sized, "capabilities": list(capabilities), **more}
 
 
 class Catalog:

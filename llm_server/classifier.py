@@ -21,6 +21,16 @@ class Scores:
     tokens: int
 
 
+def probabilities(values: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Softmax over the labels of each text; of a single label its sigmoid."""
+    scores = values.astype(np.float64)
+    if scores.shape[1] == 1:
+        # The same as 1 / (1 + exp(-x)), which would overflow for scores far below 0.
+        return np.asarray(0.5 * (1 + np.tanh(0.5 * scores)))
+    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
 class LabelModel(Protocol):
     """One thread at a time calls it."""
 

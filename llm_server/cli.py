@@ -87,7 +87,7 @@ def _prepared(settings: Settings, tell: Callable[[str], None]) -> Iterator[Prepa
     for spec in read_config(settings).models:
         one = spec.settings
         if one.backend == "onnx":
-            yield prepare_onnx_chat(one.model, one.data, one.precision, tell)
+            yield prepare_onnx_chat(one.model, one.data, one.precision, tell, one.context)
         elif one.backend == "llama_cpp":
             yield prepare_chat(one.model, one.data, one.quantisation, tell)
     embedder = prepare_onnx_embedder if settings.backend == "onnx" else prepare_embedder

@@ -22,6 +22,7 @@ LlmServerError 500
 |  '- ShuttingDown (shutting_down), with Retry-After
 |- UpstreamFailed 502 (upstream_failed): the server that computes this model does not answer
 |- EngineFailure 500 (engine_failure): this sequence failed, others go on
+|- Interrupted: a step that somebody has ended (the engine takes it again without who has left)
 |- CacheExhausted: no room for a batch in the KV cache (the engine answers it, clients never see it)
 '- PreparationFailed: a model cannot be made ready; the text says what to do
 
@@ -240,6 +241,10 @@ class EngineFailure(LlmServerError):
     """The engine could not go on with this sequence."""
 
     code = "engine_failure"
+
+
+class Interrupted(LlmServerError):
+    """The running `decode` was told to end; nothing of it was computed."""
 
 
 class CacheExhausted(LlmServerError):

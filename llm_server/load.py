@@ -6,9 +6,10 @@ from dataclasses import replace
 from llm_server.adapters.form import Form
 from llm_server.adapters.manager import AdapterManager
 from llm_server.backends.echo import EchoBackend
-from llm_server.catalog import ChatModel, EmbeddingModelEntry, RerankModel
-from llm_server.chat_template import ChatTemplate
+from llm_server.catalog import ChatModel, ClassifierModel, EmbeddingModelEntry, RerankModel
+from llm_server.chat_template import ChatTemplate, Message
 from llm_server.classifier import Classifier
+from llm_server.config.encoders import EncoderSpec
 from llm_server.config.resolve import AdapterSpec, ModelSpec
 from llm_server.convert.minilm import MODEL_ID as MINILM_ID
 from llm_server.convert.prepare import (
@@ -22,11 +23,14 @@ from llm_server.convert.prepare import (
 from llm_server.embedder import EchoEmbedding, Embedder, EmbeddingModel
 from llm_server.engine.backend import Backend
 from llm_server.engine.engine import Engine, Limits, Observer
+from llm_server.engine.prefix_disk import PrefixDisk
 from llm_server.errors import PreparationFailed
 from llm_server.settings import STARTER, Settings
 from llm_server.tool_calls import Marks
 
 Progress = Callable[[str], None]
+HELLO: list[Message] = [{"role": "user", "content": "Hello, what can you do for me today? " * 4}]
+"""What a model computes before it is served."""
 
 
 def load_model(spec: ModelSpec, observer: Observer, progress: Progress) -> ChatModel:
@@ -68,7 +72,9 @@ def _load_onnx(spec: ModelSpec, observer: Observer, progress: Progress) -> ChatM
     from llm_server.backends.onnx import OnnxBackend, OnnxOptions
 
     settings = spec.settings
-    prepared = prepare_onnx_chat(settings.model, settings.data, settings.precision, progress)
+    prepared = prepare_onnx_chat(
+        settings.model, settings.data, settings.precision, progress, settings.context
+    )
     options = OnnxOptions(
         context=settings.context,
         running=settings.slots,
@@ -78,7 +84,8 @@ def _load_onnx(spec: ModelSpec, observer: Observer, progress: Progress) -> ChatM
     )
     progress(f"Loading {prepared.path.name}")
     backend = OnnxBackend(prepared.path, options)
-    return _adaptable(spec, prepared, backend, OnnxForm(backend, prepared.folder), observer, progress)
+    form = OnnxForm(backend, prepared.path, prepared.folder)
+    return _adaptable(spec, prepared, backend, form, observer, progress)
 
 
 def _adaptable(
@@ -136,20 +143,20 @@ def _minilm(settings: Settings, progress: Progress) -> EmbeddingModel:
     return LlamaEmbedding(prepared.path, prepared.tokenizer or prepared.path, threads=settings.threads)
 
 
-def load_reranker(settings: Settings, progress: Progress) -> RerankModel | None:
-    """The cross-encoder of the settings, on ONNX Runtime whatever computes chats."""
-    if settings.reranker is None:
-        return None
+def load_encoder(spec: EncoderSpec, settings: Settings, progress: Progress) -> RerankModel | ClassifierModel:
+    """A cross-encoder or a classifier, on ONNX Runtime whatever computes chats. PreparationFailed."""
     from llm_server.backends.onnx_classifier import OnnxClassifier
 
-    prepared = prepare_classifier(settings.reranker, settings.data, progress)
+    prepared = prepare_classifier(spec.model, settings.data, progress)
     model = OnnxClassifier(prepared.path, settings.threads, settings.provider)
+    if spec.task == "classify":
+        return ClassifierModel(spec.id, Classifier(model), spec.aliases)
     if len(model.labels) != 1:
         model.close()
         raise PreparationFailed(
-            f"{settings.reranker} has {len(model.labels)} labels: a cross-encoder has one. Set LLM_RERANKER."
+            f"{spec.model} has {len(model.labels)} labels: a cross-encoder has one. Name another reranker."
         )
-    return RerankModel(prepared.id, Classifier(model))
+    return RerankModel(spec.id, Classifier(model), spec.aliases)
 
 
 def _chat(spec: ModelSpec, backend: Backend, observer: Observer) -> ChatModel:
@@ -174,10 +181,17 @@ def chat_model(
         prefix_bytes=settings.prefix_mb << 20,
         speculate=settings.speculation,
     )
-    engine = Engine(backend, limits, observer)
+    megabytes = settings.prefix_disk_mb
+    folder = settings.data / "prefixes"
+    disk = PrefixDisk(folder, megabytes << 20, backend.blob_form) if megabytes else None
+    engine = Engine(backend, limits, observer, disk)
     vocabulary = backend.vocabulary
     template, marks = ChatTemplate(vocabulary), Marks.of(vocabulary)
-    engine.start()
+    try:
+        engine.start(template.tokens(HELLO))
+    except BaseException:
+        engine.close()
+        raise
     temperature = default_temperature(settings, small=small)
     return ChatModel(name, engine, template, marks, temperature, aliases, free_literals=not small)
 

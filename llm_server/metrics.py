@@ -1,10 +1,10 @@
 """Prometheus metrics, in a registry of their own."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import psutil
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from llm_server.engine.engine import Observer
@@ -75,6 +75,28 @@ class Metrics(Observer):
         if sequence.reused:
             self.cache_hits.inc()
 
-    def text(self) -> bytes:
-        """The exposition format."""
-        return generate_latest(self.registry)
+    def text(self, may_see: Callable[[str], bool]) -> bytes:
+        """The exposition format. `may_see` is asked about every model, and about adapters as `base:adapter`:
+        the series of others are left out.
+        """
+        return generate_latest(_Seen(self.registry, may_see))
+
+
+class _Seen(CollectorRegistry):
+    """What one reader may see of a registry."""
+
+    def __init__(self, whole: CollectorRegistry, may_see: Callable[[str], bool]) -> None:
+        super().__init__()
+        self._whole, self._may_see = whole, may_see
+
+    def collect(self) -> Iterator[Metric]:
+        """Families as they are, without the samples of models and adapters that are not to be seen."""
+        for family in self._whole.collect():
+            family.samples = [sample for sample in family.samples if self._visible(sample.labels)]
+            yield family
+
+    def _visible(self, labels: dict[str, str]) -> bool:
+        if "model" not in labels:
+            return True
+        adapter = labels.get("adapter")
+        return self._may_see(labels["model"] if adapter is None else f"{labels['model']}:{adapter}")

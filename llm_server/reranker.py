@@ -4,9 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-
-from llm_server.classifier import Classifier
+from llm_server.classifier import Classifier, probabilities
 from llm_server.embedder import Embedder
 
 
@@ -52,6 +50,4 @@ class CrossEncoder:
     async def score(self, query: str, documents: Sequence[str]) -> Relevance:
         """One pass over all pairs."""
         scored = await self._classifier.classify([(query, document) for document in documents])
-        # The same as 1 / (1 + exp(-x)), which would overflow for scores far below 0.
-        scores = 0.5 * (1 + np.tanh(0.5 * scored.values[:, 0].astype(np.float64)))
-        return Relevance([float(score) for score in scores], scored.tokens)
+        return Relevance([float(score) for score in probabilities(scored.values)[:, 0]], scored.tokens)

@@ -62,6 +62,9 @@ class Settings(BaseSettings):
     """Tokens in the KV cache, running and cached; by default a quarter of the free memory at most."""
     prefix_mb: int = Field(default=256, ge=0)
     """Megabytes of the host's memory for prefixes that have left the KV cache; 0 saves none."""
+    prefix_disk_mb: int = Field(default=0, ge=0)
+    """Megabytes on the disk, in LLM_DATA/prefixes, for prefixes that LLM_PREFIX_MB has no room for; they can
+    be used again after a restart. Conversations can be read out of them. 0 writes none."""
     speculation: bool = True
     """Try what followed the last words before, as long as that is measured to pay (llama_cpp only)."""
     threads: int | None = Field(default=None, ge=1)
@@ -104,7 +107,9 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _one_place_for_models(self) -> "Settings":
-        given = sorted({"model", "lora"} & self.model_fields_set) if self.config is not None else []
+        # What says the same as nothing stands in no way: files of settings list the defaults too.
+        said = {"model": self.model != STARTER, "lora": bool(self.lora)}
+        given = sorted(name for name in said if said[name]) if self.config is not None else []
         if given:
             names = " and ".join(f"LLM_{name.upper()}" for name in given)
             raise ValueError(f"{names} would not be used: {self.config} says what is served. Put it there.")

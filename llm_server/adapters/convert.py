@@ -6,13 +6,11 @@ every adapter, which writes the file and is gone. A crash of the child is a refu
 
 import json
 import os
-import subprocess
 import sys
 import tempfile
-import threading
 from pathlib import Path
-from typing import Any
 
+from llm_server.adapters.line_process import LineProcess
 from llm_server.adapters.source import CONFIG, WEIGHTS, read_config
 from llm_server.convert.converter import fetch_converter
 from llm_server.convert.files import publish
@@ -20,24 +18,22 @@ from llm_server.convert.prepare import folder_to_gguf
 from llm_server.errors import AdapterRefused, PreparationFailed
 
 PROGRAM = Path(__file__).with_name("converter_process.py")
-SECONDS = 300
-"""A conversion that takes longer is ended."""
 
 
 class Converter:
     """Started at the first adapter; one conversion at a time."""
 
     def __init__(self) -> None:
-        self._process: subprocess.Popen[str] | None = None
-        self._lock = threading.Lock()
+        self._process = LineProcess(lambda: [sys.executable, str(PROGRAM), str(fetch_converter())])
 
     def convert(self, folder: Path, base: Path, target: Path) -> None:
         """Write `target`. AdapterRefused (not_convertible) with the script's last words; PreparationFailed
         where the disk is full.
         """
-        with tempfile.TemporaryDirectory(prefix="adapter-") as scratch, self._lock:
+        with tempfile.TemporaryDirectory(prefix="adapter-") as scratch:
             staged = _staged(folder, Path(scratch))
-            answer = self._ask({"adapter": str(staged), "base": str(base), "target": str(target)})
+            job = {"adapter": str(staged), "base": str(base), "target": str(target)}
+            answer = self._process.ask(job) or {"said": "the converter process ended"}
         if answer.get("status") == os.EX_IOERR:
             raise PreparationFailed(f"Cannot write {target}: {answer['said'][-400:]}")
         if answer.get("status") != 0 or not target.is_file():
@@ -48,46 +44,7 @@ class Converter:
 
     def close(self) -> None:
         """End the process."""
-        with self._lock:
-            self._stop()
-
-    def _stop(self) -> None:
-        if self._process is None:
-            return
-        process, self._process = self._process, None
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                pipe.close()
-        process.terminate()
-        process.wait(10)
-
-    def _ask(self, job: dict[str, str]) -> dict[str, Any]:
-        process = self._running()
-        if process.stdin is None or process.stdout is None:
-            raise PreparationFailed("The converter process has no pipes.")
-        timer = threading.Timer(SECONDS, process.kill)
-        timer.start()
-        try:
-            process.stdin.write(json.dumps(job) + "\n")
-            process.stdin.flush()
-            line = process.stdout.readline()
-        except OSError:
-            line = ""
-        finally:
-            timer.cancel()
-        if not line:
-            self._stop()
-            return {"status": -1, "said": "the converter process ended"}
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-    def _running(self) -> subprocess.Popen[str]:
-        if self._process is None or self._process.poll() is not None:
-            command = [sys.executable, str(PROGRAM), str(fetch_converter())]
-            self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-            )
-        return self._process
+        self._process.close()
 
 
 def convert_any(source: Path, target: Path, kind: str, base: Path | None) -> None:

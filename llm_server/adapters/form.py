@@ -25,7 +25,7 @@ class Form(Protocol):
         """Into the memory. AdapterRefused."""
         ...
 
-    def probe(self, resident: Resident) -> Effect:
+    def probe(self, file: Path, resident: Resident) -> Effect:
         """Compare what the model says with it and without. AdapterRefused."""
         ...
 

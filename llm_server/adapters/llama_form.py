@@ -1,18 +1,13 @@
-"""Adapters for llama.cpp: GGUF LoRA files, PEFT folders converted to them."""
+"""Adapters for llama.cpp: made and tried in a process of their own, loaded here."""
 
-import shutil
 from pathlib import Path
 
-from llm_server.adapters.base import Base, read_base
-from llm_server.adapters.check_gguf import check_gguf
-from llm_server.adapters.check_peft import Facts, check_peft
-from llm_server.adapters.convert import Converter
-from llm_server.adapters.probe import TEXT, TOKENS, Effect, measure
+from llm_server.adapters.check_peft import Facts
+from llm_server.adapters.maker import Maker
+from llm_server.adapters.probe import Effect
 from llm_server.adapters.source import Source
 from llm_server.backends.llama_cpp import LlamaBackend
-from llm_server.backends.llama_probe import LlamaProbe
 from llm_server.engine.blend import Resident
-from llm_server.errors import AdapterRefused, PreparationFailed
 
 
 class LlamaForm:
@@ -21,61 +16,21 @@ class LlamaForm:
     suffix = ".gguf"
 
     def __init__(self, backend: LlamaBackend, path: Path, folder: Path | None) -> None:
-        self._backend, self._path, self._folder = backend, path, folder
-        self._converter = Converter()
-        self._base: Base | None = None
-        self._probe: LlamaProbe | None = None
-
-    @property
-    def base(self) -> Base:
-        """Read at the first adapter: hashing the weights takes a while."""
-        if self._base is None:
-            self._base = read_base(self._path, self._folder)
-        return self._base
+        self._backend = backend
+        self._maker = Maker("llama_cpp", path, folder)
 
     def make(self, source: Source, target: Path) -> Facts:
         """Check, convert or copy, and check what came out: what is loaded is what was read."""
-        if source.kind == "gguf":
-            facts = check_gguf(source.path, self.base)
-            shutil.copyfile(source.path, target)
-            return facts
-        facts = check_peft(source.path, self.base)
-        if self.base.folder is None:
-            raise AdapterRefused(
-                "A PEFT folder is converted with the configuration of the base's transformers folder, and "
-                "this model was loaded from a .gguf file. Give a .gguf adapter.",
-                code="not_convertible",
-            )
-        self._converter.convert(source.path, self.base.folder, target)
-        made = self._check_made(target)
-        if made.tensors != facts.tensors:
-            raise AdapterRefused(
-                f"The adapter is refused: of its {facts.tensors} matrices {made.tensors} fit the base.",
-                code="extra_tensors",
-            )
-        return facts
-
-    def _check_made(self, target: Path) -> Facts:
-        try:
-            return check_gguf(target, self.base)
-        except AdapterRefused as error:
-            if error.code != "truncated":
-                raise
-            # Not every writer tells that the disk has taken less than it was given.
-            raise PreparationFailed(f"Cannot write {target}: it is not whole. Is the disk full?") from error
+        return self._maker.make(source, target)
 
     def load(self, file: Path) -> Resident:
         """Into the model's memory."""
         return self._backend.load_adapter(file)
 
-    def probe(self, resident: Resident) -> Effect:
-        """In a small context beside the engine's."""
-        if self._probe is None:
-            self._probe = LlamaProbe(self._backend, TEXT, TOKENS)
-        return measure(self._probe.base(), self._probe.adapted(resident))
+    def probe(self, file: Path, resident: Resident) -> Effect:
+        """In the process that made it."""
+        return self._maker.probe(file)
 
     def close(self) -> None:
-        """End the converter, free the context."""
-        self._converter.close()
-        if self._probe is not None:
-            self._probe.close()
+        """End the process."""
+        self._maker.close()

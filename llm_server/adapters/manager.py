@@ -7,8 +7,6 @@ passed and they have been cancelled) the engine's thread frees it between two st
 """
 
 import logging
-import os
-import sys
 import threading
 import time
 from collections.abc import Collection, Sequence
@@ -18,7 +16,7 @@ from typing import Any
 
 from llm_server.adapters.events import Events
 from llm_server.adapters.form import Form
-from llm_server.adapters.source import read_source
+from llm_server.adapters.source import Source, read_source
 from llm_server.adapters.store import AdapterStore
 from llm_server.adapters.store_file import KEPT
 from llm_server.adapters.versions import STABLE, State, Version
@@ -41,10 +39,9 @@ class AdapterManager:
         self._engine, self._form, self._folder, self._budget = engine, form, folder, budget
         folder.mkdir(parents=True, exist_ok=True)
         discard_parts(folder)
-        self.events = Events()
-        self.store = AdapterStore(folder / "adapters.json", self._tell)
+        self.store = AdapterStore(folder / "adapters.json", Events())
         self._successor: AdapterManager | None = None
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="adapters", initializer=_yield)
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="adapters")
         self._leaving: list[threading.Thread] = []
         self.load_seconds = 0.0
         """Spent loading so far."""
@@ -67,7 +64,7 @@ class AdapterManager:
         def work() -> Version:
             began = time.monotonic()
             try:
-                self._load(version, source_path=path)
+                self._load(version, source)
             except LlmServerError as error:
                 self.store.fail(version, error.body()["error"])
                 raise
@@ -93,18 +90,15 @@ class AdapterManager:
             self.store.promote(version.name, version.id, STABLE, None)
         return version
 
-    def _load(self, version: Version, source_path: Path) -> None:
+    def _load(self, version: Version, source: Source) -> None:
         file = self._folder / f"{version.id.removeprefix('sha256:')}{self._form.suffix}"
-        source = read_source(source_path)
-        if source.digest != version.id:
-            raise AdapterRefused(f"{source_path} changed while it was read.", code="checksum_mismatch")
         facts = []
         publish(file, lambda part: facts.append(self._form.make(source, part)))
         try:
             self._make_room(file.stat().st_size)
             resident = self._form.load(file)
             try:
-                effect = self._form.probe(resident)
+                effect = self._form.probe(file, resident)
                 self.store.publish(version, file, facts[0], effect, resident)
             except BaseException:
                 self._free(resident)
@@ -231,7 +225,7 @@ class AdapterManager:
         adapters = [adapter for adapter in before.store.finish() if adapter.name not in dropped]
         for resident in self.store.adopt(adapters, settled) if same else ():
             self._free(resident)
-        mine, self.events = self.events, before.events
+        mine, self.store.events = self.events, before.events
         self.events.tell_again(mine)
         self.load_seconds += before.load_seconds
         before._successor = self
@@ -247,8 +241,10 @@ class AdapterManager:
     def _last(self) -> "AdapterManager":
         return self if self._successor is None else self._successor._last
 
-    def _tell(self, kind: str, version: Version) -> None:
-        self.events.tell(kind, version)
+    @property
+    def events(self) -> Events:
+        """What happens to them."""
+        return self.store.events
 
     def cards(self, base: str) -> list[dict[str, Any]]:
         """Every adapter, for the API."""
@@ -260,11 +256,3 @@ class AdapterManager:
         self._form.close()
         if self._successor is None:
             self.events.close()
-
-
-def _yield() -> None:
-    """Loading takes what decoding leaves. A low priority is not enough: threads that compute together wait
-    at every barrier for the one that waits for a processor. On Linux each thread has a policy of its own.
-    """
-    if sys.platform == "linux":
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))

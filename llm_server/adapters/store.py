@@ -1,56 +1,62 @@
-"""Names to versions, counted use, and a file that survives a restart. Everything under one lock."""
+"""Names to versions, counted use, and a file that survives a restart.
+
+Changes wait for each other and for the disk. Who looks something up waits for neither: a file that takes its
+time to be written must not hold the event loop, and with it every stream.
+"""
 
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from llm_server.adapters.check_peft import Facts
+from llm_server.adapters.events import Events
 from llm_server.adapters.probe import Effect
 from llm_server.adapters.source import Source
-from llm_server.adapters.store_file import KEPT, read_adapters, write_adapters
+from llm_server.adapters.store_file import KEPT, adapters_text, read_adapters, write_adapters
 from llm_server.adapters.versions import ALIASES, PREVIOUS, STABLE, Adapter, State, Version
 from llm_server.engine.blend import Resident
 from llm_server.errors import BadRequest, Conflict, NotFound, PreparationFailed
 
 log = logging.getLogger(__name__)
-Publish = Callable[[str, Version], None]
-"""Told of every change: its kind and the version."""
+COUNTED = ("inflight", "hits", "last_used")
 
 
 class AdapterStore:
     """The adapters of one base model."""
 
-    def __init__(self, file: Path, tell: Publish) -> None:
-        self._file, self._tell = file, tell
+    def __init__(self, file: Path, events: Events) -> None:
+        """`events` are told of every change."""
+        self._file, self.events = file, events
         self._adapters = read_adapters(file)
         self._over = False
         """Whether another store has taken over: nothing is written down here any more."""
-        self._changed = threading.Condition(threading.RLock())
+        self._writing = threading.RLock()
+        """One change at a time, until it is written down. The first of these locks to be taken."""
+        self._known = threading.RLock()
+        """What is in `_adapters`, for a moment."""
         self._uses = threading.Condition()
-        """For counts of uses: whoever decodes must not wait for a file that is written under the other lock,
-        which is taken first where both are.
-        """
+        """Counts of uses; the last to be taken."""
 
     # Looking up
 
     def names(self) -> list[str]:
         """Adapters with a version that can be served."""
-        with self._changed:
+        with self._known:
             return [a.name for a in self._adapters.values() if self._served(a)]
 
     def adapters(self) -> list[Adapter]:
         """All, as they are now."""
-        with self._changed:
+        with self._known:
             return list(self._adapters.values())
 
     def adapter(self, name: str) -> Adapter:
         """NotFound."""
-        with self._changed:
+        with self._known:
             found = self._adapters.get(name)
             if found is None:
                 # Which ones there are depends on the key that asks.
@@ -64,7 +70,7 @@ class AdapterStore:
 
         NotFound where there is none that can be served.
         """
-        with self._changed:
+        with self._known:
             adapter = self.adapter(name)
             version = self._find(adapter, ref or STABLE)
             if version.state not in (State.READY, State.EVICTED):
@@ -116,7 +122,7 @@ class AdapterStore:
 
     def begin(self, name: str, source: Source) -> tuple[Version, bool]:
         """A version that is about to be loaded, and whether it is new: the same content is loaded once."""
-        with self._changed:
+        with self._writing, self._known:
             adapter = self._adapters.setdefault(name, Adapter(name))
             known = adapter.versions.get(source.digest)
             if known is not None and known.state in (State.LOADING, State.READY, State.EVICTED):
@@ -133,7 +139,7 @@ class AdapterStore:
         """A version is ready; the first one of a name becomes `stable`. Conflict where it has been unloaded
         meanwhile, PreparationFailed where that cannot be written down; then it is as it was.
         """
-        with self._changed:
+        with self._writing:
             if version.state not in (State.LOADING, State.EVICTED):
                 raise Conflict(f"{version.name} was unloaded while it was loaded.", code="adapter_unloaded")
             adapter = self._adapters[version.name]
@@ -143,19 +149,17 @@ class AdapterStore:
                 version.facts, version.effect = facts or version.facts, effect or version.effect
                 version.last_used, version.error = time.time(), None
                 adapter.aliases.setdefault(STABLE, version.id)
-            self._changed.notify_all()
         self._tell("ready", version)
 
     def fail(self, version: Version, error: dict[str, Any]) -> None:
         """A version cannot be loaded; it stays listed with the reason, and nobody can choose it."""
-        with self._changed:
+        with self._writing, self._known:
             version.state, version.error = State.FAILED, error
-            self._changed.notify_all()
         self._tell("failed", version)
 
     def evict(self, version: Version) -> Resident | None:
         """Take an unused version out of the memory; None where it is in use."""
-        with self._changed, self._uses:
+        with self._writing, self._known, self._uses:
             if version.inflight or version.state is not State.READY:
                 return None
             resident, version.resident, version.state = version.resident, None, State.EVICTED
@@ -166,7 +170,7 @@ class AdapterStore:
         """Let an alias mean another version, in one step. Conflict where it is not what `if_match` says."""
         if alias not in ALIASES:
             raise BadRequest(f"`{alias}` is no alias; there are {', '.join(ALIASES)}.", param="alias")
-        with self._changed:
+        with self._writing:
             adapter = self.adapter(name)
             version = self.find(name, ref)
             current = adapter.aliases.get(alias)
@@ -183,7 +187,7 @@ class AdapterStore:
 
     def rollback(self, name: str) -> Version:
         """`stable` and `previous` change places. Conflict where there is no previous version."""
-        with self._changed:
+        with self._writing:
             adapter = self.adapter(name)
             if PREVIOUS not in adapter.aliases:
                 raise Conflict(f"`{name}` has no previous version.", code="no_previous_version")
@@ -195,7 +199,7 @@ class AdapterStore:
 
     def change(self, name: str, scale: float | None, pinned: bool | None) -> Adapter:
         """Set the scale and the pin of a name."""
-        with self._changed:
+        with self._writing:
             adapter = self.adapter(name)
             with self._kept(adapter):
                 adapter.scale = adapter.scale if scale is None else scale
@@ -204,7 +208,7 @@ class AdapterStore:
 
     def retire(self, name: str, ref: str = "") -> list[Version]:
         """Nobody new gets these versions (all of a name, or one); the ones that run go on."""
-        with self._changed:
+        with self._writing:
             adapter = self.adapter(name)
             versions = [self._find(adapter, ref)] if ref else list(adapter.versions.values())
             with self._kept(adapter, *versions):
@@ -220,12 +224,13 @@ class AdapterStore:
         with self._uses:
             self._uses.wait_for(lambda: version.inflight == 0)
             resident, version.resident = version.resident, None
-        with self._changed:
-            adapter = self._adapters.get(version.name)
-            if adapter is not None and adapter.versions.get(version.id) is version:
-                del adapter.versions[version.id]
-                if not adapter.versions:
-                    del self._adapters[version.name]
+        with self._writing:
+            with self._known:
+                adapter = self._adapters.get(version.name)
+                if adapter is not None and adapter.versions.get(version.id) is version:
+                    del adapter.versions[version.id]
+                    if not adapter.versions:
+                        del self._adapters[version.name]
             # The file names no version that drains, only what is left of its adapter.
             self.save()
         self._tell("unloaded", version)
@@ -235,16 +240,18 @@ class AdapterStore:
 
     def save(self) -> None:
         """Write down what is known, where nobody waits for it; the log tells of a full disk."""
-        with self._changed:
+        with self._writing:
+            with self._known:
+                text = adapters_text(self._adapters.values())
             try:
                 if not self._over:
-                    write_adapters(self._file, self._adapters.values())
+                    write_adapters(self._file, text)
             except PreparationFailed as error:
                 log.warning("%s", error.message)
 
     def finish(self) -> list[Adapter]:
         """Change nothing more, and say what can be served: another store goes on from there."""
-        with self._changed:
+        with self._writing, self._known:
             self._over = True
             kept = []
             for adapter in self._adapters.values():
@@ -257,7 +264,7 @@ class AdapterStore:
         and pins. Of the `settled` names this store knows better what they mean. Returns what is to be freed.
         """
         freed: list[Resident] = []
-        with self._changed:
+        with self._writing, self._known:
             theirs = {adapter.name: adapter for adapter in adapters}
             for name in list(self._adapters):
                 if name not in settled:
@@ -271,7 +278,7 @@ class AdapterStore:
                     mine.aliases, mine.scale, mine.pinned = dict(other.aliases), other.scale, other.pinned
                 mine.aliases = {a: v for a, v in mine.aliases.items() if v in mine.versions}
             self._adapters = {name: a for name, a in self._adapters.items() if a.versions}
-            self.save()
+        self.save()
         return freed
 
     def _drop_unknown(self, adapter: Adapter, other: Adapter) -> Iterator[Resident]:
@@ -284,7 +291,7 @@ class AdapterStore:
     def drop_file(self, version: Version, file: Path) -> None:
         """Delete a version's file, unless another one of the same content needs it or will need it."""
         needed = (State.LOADING, State.READY, State.EVICTED)
-        with self._changed:
+        with self._writing:
             versions = (v for adapter in self._adapters.values() for v in adapter.versions.values())
             if not any(v is not version and v.id == version.id and v.state in needed for v in versions):
                 file.unlink(missing_ok=True)
@@ -295,28 +302,43 @@ class AdapterStore:
 
     @contextmanager
     def _kept(self, adapter: Adapter, *versions: Version, write: bool = True) -> Iterator[None]:
-        """Changes that count when they are written down, and are taken back otherwise."""
+        """Changes that nobody sees until they are written down."""
         touched: tuple[Adapter | Version, ...] = (adapter, *versions)
-        before = [{field.name: getattr(one, field.name) for field in fields(one)} for one in touched]
-        # The dictionaries are changed in place.
-        before[0] |= {"aliases": dict(adapter.aliases), "versions": dict(adapter.versions)}
         if write:
             self._refuse_when_over()
-        try:
-            yield
-            if write:
-                write_adapters(self._file, self._adapters.values())
-        except BaseException:
-            for one, values in zip(touched, before, strict=True):
-                for name, value in values.items():
-                    setattr(one, name, value)
-            raise
+        with self._known:
+            before = [_values(one) for one in touched]
+            try:
+                yield
+                after = [_values(one) for one in touched]
+                text = adapters_text(self._adapters.values())
+            finally:
+                _set(touched, before)
+        if write:
+            write_adapters(self._file, text)
+        with self._known:
+            _set(touched, after)
+
+    def _tell(self, kind: str, version: Version) -> None:
+        self.events.tell(kind, version)
 
     def _refuse_when_over(self) -> None:
         if self._over:
             late = Conflict("The model has just been replaced. Try again.", code="model_replaced")
             late.retry_after = 0.1
             raise late
+
+
+def _values(one: Adapter | Version) -> dict[str, Any]:
+    """What a change may change; uses are counted meanwhile. The dictionaries are changed in place."""
+    values = {field.name: getattr(one, field.name) for field in fields(one) if field.name not in COUNTED}
+    return {name: dict(value) if isinstance(value, dict) else value for name, value in values.items()}
+
+
+def _set(touched: Sequence[Adapter | Version], values: Sequence[dict[str, Any]]) -> None:
+    for one, each in zip(touched, values, strict=True):
+        for name, value in each.items():
+            setattr(one, name, value)
 
 
 def _inherit(mine: Adapter, other: Adapter, folder: Path) -> None:

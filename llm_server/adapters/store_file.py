@@ -13,10 +13,14 @@ FORMAT = 1
 KEPT = (State.READY, State.EVICTED)
 
 
-def write_adapters(file: Path, adapters: Iterable[Adapter]) -> None:
-    """PreparationFailed, which names the file, where it cannot be written; then it says what it said."""
+def adapters_text(adapters: Iterable[Adapter]) -> str:
+    """What the file says of them."""
     rows = {adapter.name: _row(adapter) for adapter in adapters}
-    text = json.dumps({"format": FORMAT, "adapters": rows}, indent=1)
+    return json.dumps({"format": FORMAT, "adapters": rows}, indent=1)
+
+
+def write_adapters(file: Path, text: str) -> None:
+    """PreparationFailed, which names the file, where it cannot be written; then it says what it said."""
 
     def write(part: Path) -> None:
         part.write_text(text)

@@ -6,8 +6,16 @@ from typing import Any
 from starlette.requests import Request
 
 from llm_server.adapters.selection import Wanted
-from llm_server.api.auth import caller_of
-from llm_server.catalog import Catalog, ChatModel, EmbeddingModelEntry, Entry, RerankModel, UpstreamModel
+from llm_server.api.auth import ADMIN, caller_of
+from llm_server.catalog import (
+    Catalog,
+    ChatModel,
+    ClassifierModel,
+    EmbeddingModelEntry,
+    Entry,
+    RerankModel,
+    UpstreamModel,
+)
 from llm_server.errors import BadRequest, ModelForbidden, ModelNotFound
 
 
@@ -65,8 +73,9 @@ def as_chat(entry: Entry) -> ChatModel:
     if isinstance(entry, UpstreamModel):
         raise _elsewhere(entry)
     if not isinstance(entry, ChatModel):
-        does = "ranks documents" if isinstance(entry, RerankModel) else "makes embeddings"
-        raise BadRequest(f"The model `{entry.id}` {does} only.", param="model")
+        does = {RerankModel: "ranks documents", ClassifierModel: "classifies texts"}
+        what = does.get(type(entry), "makes embeddings")
+        raise BadRequest(f"The model `{entry.id}` {what} only.", param="model")
     return entry
 
 
@@ -107,6 +116,20 @@ def visible_cards(request: Request) -> list[dict[str, Any]]:
     adapted = [card for entry in entries if isinstance(entry, ChatModel) for card in entry.adapter_cards()]
     cards: list[dict[str, Any]] = [*(entry.card() for entry in entries), *adapted]
     return [card for card in cards if caller_of(request).may_use(str(card["id"]))]
+
+
+def shown(request: Request, card: dict[str, Any]) -> dict[str, Any]:
+    """What is told about an adapter, a version or an event. Paths of this machine, which reasons of a refusal
+    name too, are for keys with scope admin.
+    """
+    if ADMIN in caller_of(request).scopes:
+        return card
+    told = {key: value for key, value in card.items() if key != "source"}
+    if "versions" in told:
+        told["versions"] = [shown(request, version) for version in told["versions"]]
+    if told.get("error"):
+        told["error"] = {"code": told["error"].get("code")}
+    return told
 
 
 def _names(entry: Entry) -> list[str]:

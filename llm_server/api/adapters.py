@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from llm_server.adapters.folders import Folders
 from llm_server.adapters.manager import DRAIN_SECONDS, AdapterManager
 from llm_server.adapters.versions import STABLE
-from llm_server.api.access import hold, permit_adapter, unknown
+from llm_server.api.access import hold, permit_adapter, shown, unknown
 from llm_server.api.auth import ADMIN, INFERENCE, caller_of, require
 from llm_server.api.schemas import Body
 from llm_server.catalog import Catalog, ChatModel
@@ -71,7 +71,7 @@ async def adapters(request: Request) -> dict[str, Any]:
     managed = [(model.id, model.adapters) for model in chat_models(request) if model.adapters is not None]
     cards = [card for base, manager in managed for card in manager.cards(base)]
     may_use = caller_of(request).may_use
-    return {"object": "list", "data": [card for card in cards if may_use(card["id"])]}
+    return {"object": "list", "data": [shown(request, card) for card in cards if may_use(card["id"])]}
 
 
 @router.post("/v1/adapters", dependencies=admin)
@@ -105,7 +105,7 @@ async def events(request: Request, base: str | None = None) -> Response:
         async for event in manager.events.listen(after):
             if not may_use(f"{model.id}:{event['adapter']}"):
                 continue
-            yield f"id: {event['id']}\nevent: {event['event']}\ndata: {json.dumps(event)}\n\n"
+            yield f"id: {event['id']}\nevent: {event['event']}\ndata: {json.dumps(shown(request, event))}\n\n"
 
     return StreamingResponse(lines(), media_type="text/event-stream", headers={"cache-control": "no-store"})
 
@@ -116,8 +116,9 @@ async def adapter(request: Request, name: str) -> dict[str, Any]:
     name, _, ref = name.partition("@")
     model, manager, name = having(request, name)
     if ref:
-        return {"object": "adapter.version", "name": name, **manager.store.find(name, ref).card()}
-    return manager.store.adapter(name).card(model.id)
+        version = manager.store.find(name, ref).card()
+        return {"object": "adapter.version", "name": name, **shown(request, version)}
+    return shown(request, manager.store.adapter(name).card(model.id))
 
 
 @router.patch("/v1/adapters/{name}", dependencies=admin)

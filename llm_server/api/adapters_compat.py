@@ -55,11 +55,18 @@ async def unload(request: Request, body: VllmUnload) -> Response:
 
 @router.get("/lora-adapters", dependencies=[Depends(require(INFERENCE))])
 async def numbered(request: Request) -> list[dict[str, Any]]:
-    """llama-server's list: `id` is what a request's `lora` names. Only those that the key may use."""
+    """llama-server's list: `id` is what a request's `lora` names. Only those that the key may use; paths are
+    for keys with scope admin, others see names.
+    """
     model, manager = adaptable(request, None)
     store, may_use = manager.store, caller_of(request).may_use
+    trusted = ADMIN in caller_of(request).scopes
     return [
-        {"id": i, "path": store.find(name).source, "scale": store.adapter(name).scale}
+        {
+            "id": i,
+            "path": store.find(name).source if trusted else name,
+            "scale": store.adapter(name).scale,
+        }
         for i, name in enumerate(store.names())
         if may_use(f"{model.id}:{name}")
     ]

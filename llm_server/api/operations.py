@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import JSONResponse, Response
 
-from llm_server.api.auth import ADMIN, INFERENCE, require
+from llm_server.api.auth import ADMIN, INFERENCE, caller_of, require
 from llm_server.catalog import Catalog, ChatModel, UpstreamModel
 
 router = APIRouter()
@@ -31,8 +31,9 @@ async def health(request: Request) -> Response:
 
 @router.get("/metrics", dependencies=[Depends(require(INFERENCE))])
 async def metrics(request: Request) -> Response:
-    """Prometheus text."""
-    return Response(request.app.state.metrics.text(), media_type=PROMETHEUS)
+    """Prometheus text; of models and adapters those that the key may use."""
+    text = request.app.state.metrics.text(caller_of(request).may_use)
+    return Response(text, media_type=PROMETHEUS)
 
 
 @router.get("/admin/slots", dependencies=[Depends(require(ADMIN))])

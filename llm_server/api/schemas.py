@@ -210,6 +210,13 @@ class RerankRequest(Body):
     return_documents: bool = False
 
 
+class ClassifyRequest(Body):
+    """POST /v1/classify, vLLM's shape."""
+
+    model: str
+    input: str | list[str]
+
+
 class TokenizeRequest(Body):
     """POST /v1/tokenize."""
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from types import TracebackType
 
 from llm_server.engine.engine import Engine
@@ -13,18 +14,40 @@ MakeSequence = Callable[[int, Callable[[Event], None]], Sequence]
 """Index of a choice and its sink to a sequence."""
 
 
+class _Mail:
+    """What the engine's thread has put down for the loop. Sequences know this and not their stream, so that a
+    stream that is over is gone, and with it what it holds of a model.
+    """
+
+    def __init__(self) -> None:
+        self.events: deque[tuple[int, Event]] = deque()
+        self._loop = asyncio.get_running_loop()
+        self._ready = asyncio.Event()
+        self._told = False
+        """Whether the loop knows that there are events."""
+
+    def put(self, index: int, event: Event) -> None:
+        """Called in the engine's thread."""
+        self.events.append((index, event))
+        # A closed loop means that the server is gone, and so is the reader.
+        if not self._told and not self._loop.is_closed():
+            self._told = True
+            self._loop.call_soon_threadsafe(self._ready.set)
+
+    async def wait(self) -> None:
+        """Until there are events."""
+        await self._ready.wait()
+        self._ready.clear()
+        self._told = False
+
+
 class Stream:
     """Events of n sequences in order of arrival. Leaving the context cancels what is not through."""
 
     def __init__(self, engine: Engine, count: int, make: MakeSequence) -> None:
-        self._engine = engine
-        self._loop = asyncio.get_running_loop()
-        self._events: deque[tuple[int, Event]] = deque()
-        self._ready = asyncio.Event()
-        self._told = False
-        """Whether the loop knows that there are events."""
+        self._engine, self._mail = engine, _Mail()
         self._open = set(range(count))
-        self.sequences = [make(i, self._sink(i)) for i in range(count)]
+        self.sequences = [make(i, partial(self._mail.put, i)) for i in range(count)]
 
     async def __aenter__(self) -> "Stream":
         try:
@@ -43,11 +66,10 @@ class Stream:
 
     async def __aiter__(self) -> AsyncIterator[tuple[int, Event]]:
         while self._open:
-            await self._ready.wait()
-            self._ready.clear()
-            self._told = False
-            while self._events:
-                index, event = self._events.popleft()
+            await self._mail.wait()
+            events = self._mail.events
+            while events:
+                index, event = events.popleft()
                 if isinstance(event, Delta):
                     event = self._joined(index, event)
                 else:
@@ -56,20 +78,11 @@ class Stream:
 
     def _joined(self, index: int, delta: Delta) -> Delta:
         """With what came after it meanwhile: a reader that is slower than the engine gets larger pieces."""
-        while self._events and self._events[0][0] == index:
-            following = self._events[0][1]
+        events = self._mail.events
+        while events and events[0][0] == index:
+            following = events[0][1]
             if not isinstance(following, Delta):
                 break
             delta = Delta(delta.text + following.text, delta.scores + following.scores)
-            self._events.popleft()
+            events.popleft()
         return delta
-
-    def _sink(self, index: int) -> Callable[[Event], None]:
-        def put(event: Event) -> None:
-            self._events.append((index, event))
-            # A closed loop means that the server is gone, and so is the reader.
-            if not self._told and not self._loop.is_closed():
-                self._told = True
-                self._loop.call_soon_threadsafe(self._ready.set)
-
-        return put

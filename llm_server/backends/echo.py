@@ -144,6 +144,7 @@ class EchoBackend:
     batch = 512
     mixes = True
     speculates = True
+    blob_form = "echo"
 
     def __init__(self, context: int = 4096, slots: int = 8, cells: int | None = None) -> None:
         self.vocabulary = EchoVocabulary()
@@ -177,6 +178,9 @@ class EchoBackend:
                 self.rows.append(held[: end + 1])
                 self.blends.append(chunk.blend)
         return out
+
+    def interrupt(self) -> None:
+        """Nothing here takes long."""
 
     def logits(self, row: int) -> NDArray[np.float32]:
         """Certain of nothing but the length: a peak at the number of tokens seen."""

@@ -14,24 +14,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+import llama_cpp
 import llama_cpp.llama_cpp as llama
 import numpy as np
 import psutil
 from numpy.typing import NDArray
 
+from llm_server.backends.llama_abort import AbortSwitch
 from llm_server.backends.llama_batch import LlamaBatch
 from llm_server.backends.llama_sampler import LlamaSampler
 from llm_server.backends.llama_vocabulary import LlamaVocabulary
 from llm_server.engine.backend import Chunk
 from llm_server.engine.blend import BASE, Blend, Resident
 from llm_server.engine.sampling import SamplingParams
-from llm_server.errors import AdapterRefused, CacheExhausted, EngineFailure, PreparationFailed
+from llm_server.errors import AdapterRefused, CacheExhausted, EngineFailure, Interrupted, PreparationFailed
 
 log = logging.getLogger(__name__)
 native_log = logging.getLogger("llama.cpp")
 
 LEVELS = {1: logging.DEBUG, 2: logging.INFO, 3: logging.WARNING, 4: logging.ERROR}
 MAX_SEQUENCES = 256
+ABORTED = 2
+"""What `llama_decode` says when it was ended."""
 PADDING = 256
 """Cells come in multiples of this."""
 MEMORY_SHARE = 0.25
@@ -109,9 +113,11 @@ class LlamaBackend:
         self._slots = min(MAX_SEQUENCES, options.running)
         cells, self._context_length = self._sizes(options)
         self._apart = cells >= self._slots * self._context_length
+        self._exact = options.float32_cache
         self._batch_size = min(options.batch, cells)
         self._context = self._open(options, cells)
         self._memory = llama.llama_get_memory(self._context)
+        self._abort = AbortSwitch(self._context)
         self._batch = LlamaBatch(self._batch_size)
         self._vocab = llama.llama_model_get_vocab(self._model)
         self._end = self._any_end()
@@ -159,6 +165,11 @@ class LlamaBackend:
         """Weights are read once for several tokens."""
         return True
 
+    @property
+    def blob_form(self) -> str:
+        """llama.cpp's own, which may change with every version of it."""
+        return f"llama.cpp {llama_cpp.__version__} {self._apart} {self._exact}"
+
     def load_adapter(self, path: Path) -> Resident:
         """Read a GGUF LoRA. The model's own lock is not needed: nothing but adapters touches the list."""
         handle = llama.llama_adapter_lora_init(self._model, os.fsencode(path))
@@ -178,11 +189,21 @@ class LlamaBackend:
         if chunks[0].blend.digest != self._blend.digest:
             self._apply(chunks[0].blend)
         status = llama.llama_decode(self._context, self._batch.native)
+        self._abort.off()
+        if status == ABORTED:
+            # Parts of the batch that were through before stay in the cache otherwise.
+            for chunk in chunks:
+                self.trim(chunk.slot, chunk.start)
+            raise Interrupted("The step was ended.")
         if status == 1:
             raise CacheExhausted("The KV cache has no room for this batch.")
         if status != 0:
             raise EngineFailure(f"llama_decode returned {status}.")
         return rows
+
+    def interrupt(self) -> None:
+        """Takes effect at the next node of the graph."""
+        self._abort.on()
 
     def logits(self, row: int) -> NDArray[np.float32]:
         """A view of an output's scores."""

@@ -114,6 +114,11 @@ class OnnxBackend:
         return False
 
     @property
+    def blob_form(self) -> str:
+        """Arrays of the memory's numbers."""
+        return f"onnx {self._memory.dtype.str}"
+
+    @property
     def manifest(self) -> Manifest:
         """What adapters have to fit."""
         return self._manifest
@@ -158,13 +163,25 @@ class OnnxBackend:
         prompts = [chunk for chunk in chunks if len(chunk.tokens) > 1]
         wanted = [chunk.slot for chunk in (*singles, *prompts) if chunk.wanted]
         outputs = {slot: row for row, slot in enumerate(wanted)}
-        if singles:
-            self._decode_singles(singles)
-        for chunk in prompts:
-            self._decode_prompt(chunk, outputs.get(chunk.slot))
+        try:
+            if singles:
+                self._decode_singles(singles)
+            for chunk in prompts:
+                self._decode_prompt(chunk, outputs.get(chunk.slot))
+        finally:
+            self._interrupt(on=False)
         for chunk in chunks:
             self._rows.hold(chunk.slot, chunk.start + len(chunk.tokens))
         return [outputs.get(chunk.slot, -1) for chunk in chunks]
+
+    def interrupt(self) -> None:
+        """Takes effect at the next node. What was written lies behind what the slots hold."""
+        self._interrupt(on=True)
+
+    def _interrupt(self, *, on: bool) -> None:
+        for graph in (self._plain, self._mixed):
+            if graph is not None:
+                graph.interrupt(on)
 
     def logits(self, row: int) -> NDArray[np.float32]:
         """A view of an output's scores (a copy where the model computes in 16 bits)."""
@@ -193,8 +210,11 @@ class OnnxBackend:
         self._rows.hold(slot, length)
 
     def close(self) -> None:
-        """Free the vocabulary; sessions and cache go with the object."""
+        """Free vocabulary, sessions and cache, whoever still holds this object."""
         llama.llama_model_free(self._words)
+        self._banks = Banks()
+        self._mixed = self._mixed_session = None
+        del self._plain, self._plain_session, self._rows, self._memory, self._logits
 
     def _decode_singles(self, chunks: Sequence[Chunk]) -> None:
         """One token of each; outputs from row 0 on, in the chunks' order."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from llm_server.backends.onnx_bank import Bank
 from llm_server.backends.onnx_manifest import SCALES
 from llm_server.backends.onnx_memory import Memory
-from llm_server.errors import EngineFailure, PreparationFailed
+from llm_server.errors import EngineFailure, Interrupted, PreparationFailed
 
 Provider = Literal["cpu", "cuda"]
 PROVIDERS = {"cpu": ["CPUExecutionProvider"], "cuda": ["CUDAExecutionProvider", "CPUExecutionProvider"]}
@@ -68,6 +68,7 @@ class Graph:
 
     def __init__(self, session: Session, memory: Memory) -> None:
         self._session, self._memory = session, memory
+        self._options = onnxruntime.RunOptions()
         self._positions = "position_ids" in {given.name for given in self._session.get_inputs()}
         self._bindings: OrderedDict[tuple[int, int], _Bound] = OrderedDict()
 
@@ -100,9 +101,15 @@ class Graph:
             io.bind_cpu_input(name, np.ascontiguousarray(array))
         io.bind_output("logits", "cpu", 0, out.dtype.type, out.shape, out.ctypes.data)
         try:
-            self._session.run_with_iobinding(io)
+            self._session.run_with_iobinding(io, self._options)
         except Exception as error:  # the library has no base class of its own
+            if self._options.terminate:
+                raise Interrupted("The step was ended.") from error
             raise EngineFailure(f"ONNX Runtime failed: {error}") from error
+
+    def interrupt(self, on: bool) -> None:
+        """End the run between two nodes, or the next one; or let runs go on as before. Any thread."""
+        self._options.terminate = on
 
     def forget_adapter(self, digest: bytes) -> None:
         """Let go of bindings that point into an adapter's memory."""

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from llm_server.adapters.manager import AdapterManager
-from llm_server.catalog import Catalog, ChatModel, EmbeddingModelEntry, Entry, RerankModel, UpstreamModel
+from llm_server.catalog import Catalog, ChatModel, EmbeddingModelEntry, Entry, UpstreamModel
+from llm_server.config.encoders import EncoderSpec
 from llm_server.config.resolve import AdapterSpec, ModelSpec, Resolved, UpstreamSpec, read_config, read_file
 from llm_server.config.retire import Retirement
 from llm_server.engine.engine import Observer
@@ -19,8 +20,8 @@ from llm_server.load import (
     default_temperature,
     load_adapters,
     load_embedder,
+    load_encoder,
     load_model,
-    load_reranker,
 )
 from llm_server.settings import STARTER, Settings
 from llm_server.upstreams.pool import Pool
@@ -72,7 +73,7 @@ class Reloader:
         self._live: dict[str, Live] = {}
         self._upstreams: dict[str, tuple[UpstreamSpec, UpstreamModel]] = {}
         self._embedder: EmbeddingModelEntry | None = None
-        self._reranker: RerankModel | None = None
+        self._encoders: dict[str, tuple[EncoderSpec, Entry]] = {}
         self._seen: bytes | None = None
         self._loaded_at: float | None = None
         self._refusal: Refusal | None = None
@@ -107,6 +108,7 @@ class Reloader:
             "loaded_at": self._loaded_at,
             "models": cards,
             "embeddings": self._embedder is not None,
+            "encoders": [spec.card() for spec, _ in self._encoders.values()],
             "draining": len(self.retiring),
             "refused": self._refusal.card() if self._refusal else None,
         }
@@ -136,7 +138,7 @@ class Reloader:
                 if spec.id not in change.loaded:
                     self._adapt(wanted, spec, live[spec.id][1], fresh)
             upstreams = {spec.id: (spec, self._upstream(spec, change, fresh)) for spec in wanted.upstreams}
-            embedder, reranker = self._embedding(wanted, fresh), self._reranking(fresh)
+            embedder, encoders = self._embedding(wanted, fresh), self._encoding(wanted, change, fresh)
         except BaseException:
             fresh.undo()
             self._write_adapters()
@@ -146,13 +148,15 @@ class Reloader:
                 self._take_over(spec, live[spec.id][1])
         entries: list[Entry] = [model for _, model in live.values()]
         entries += [model for _, model in upstreams.values()]
-        gone = self._catalog.replace([*entries, *(entry for entry in (embedder, reranker) if entry)])
-        before, self._live, self._embedder, self._reranker = self._live, live, embedder, reranker
+        entries += [embedder] if embedder else []
+        gone = self._catalog.replace([*entries, *(entry for _, entry in encoders.values())])
+        before, self._live, self._embedder = self._live, live, embedder
         for entry in gone:
             self._retirement.retire(entry)
         _forget_adapters(before, live, change.loaded)
-        change.removed = [name for name in (*before, *self._upstreams) if name not in {**live, **upstreams}]
-        self._upstreams = upstreams
+        had = (*before, *self._upstreams, *self._encoders)
+        change.removed = [name for name in had if name not in {**live, **upstreams, **encoders}]
+        self._upstreams, self._encoders = upstreams, encoders
         log.info("configuration followed", extra={"loaded": change.loaded, "removed": change.removed})
         return change
 
@@ -227,14 +231,25 @@ class Reloader:
         fresh.entries.append(embedder)
         return embedder
 
-    def _reranking(self, fresh: "_Fresh") -> RerankModel | None:
-        """Out of the environment, which does not change."""
-        if self._reranker is not None:
-            return self._reranker
-        reranker = load_reranker(self._settings, self._progress)
-        if reranker is not None:
-            fresh.entries.append(reranker)
-        return reranker
+    def _encoding(
+        self, wanted: Resolved, change: Change, fresh: "_Fresh"
+    ) -> dict[str, tuple[EncoderSpec, Entry]]:
+        """Rerankers and classifiers: those that run as they are wanted, and new ones."""
+        out: dict[str, tuple[EncoderSpec, Entry]] = {}
+        for spec in wanted.encoders:
+            before = self._encoders.get(spec.id)
+            if before is not None and before[0] == spec:
+                out[spec.id] = before
+                change.unchanged.append(spec.id)
+                continue
+            try:
+                entry = load_encoder(spec, self._settings, self._progress)
+            except LlmServerError as error:
+                raise wanted.refusal(spec, error) from error
+            out[spec.id] = spec, entry
+            fresh.entries.append(entry)
+            change.loaded.append(spec.id)
+        return out
 
 
 @dataclass(slots=True)

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from llm_server.config import encoders
+from llm_server.config.encoders import EncoderSpec
 from llm_server.config.marks import Document, Loc, parse
 from llm_server.config.schema import (
     PRESETS,
@@ -16,6 +18,7 @@ from llm_server.config.schema import (
     UpstreamEntry,
     validate,
 )
+from llm_server.config.stamp import Stamp, stamp
 from llm_server.convert.hub import check_name
 from llm_server.convert.minilm import MODEL_ID as MINILM_ID
 from llm_server.convert.prepare import STARTER_ID, local_chat
@@ -23,8 +26,6 @@ from llm_server.errors import ConfigRefused, LlmServerError, PreparationFailed
 from llm_server.settings import STARTER, Settings
 from llm_server.upstreams.pool import ServerSpec
 
-Stamp = tuple[tuple[str, int, int], ...]
-"""Name, bytes and time of change of each file: another stamp is other content."""
 OVERRIDES = (
     "quantisation",
     "precision",
@@ -34,6 +35,7 @@ OVERRIDES = (
     "threads",
     "cache_tokens",
     "prefix_mb",
+    "prefix_disk_mb",
     "adapter_mb",
     "temperature",
 )
@@ -107,25 +109,27 @@ class Resolved:
     embeddings: bool
     document: Document | None = field(default=None, compare=False)
     upstreams: tuple[UpstreamSpec, ...] = ()
+    encoders: tuple[EncoderSpec, ...] = ()
+    """Rerankers and classifiers."""
 
-    def refusal(self, spec: ModelSpec, error: LlmServerError) -> LlmServerError:
+    def refusal(self, spec: ModelSpec | EncoderSpec, error: LlmServerError) -> LlmServerError:
         """Why a model cannot be served, with its line where there is a file."""
-        if self.document is None:
-            return error
-        return self.document.refusal(("models", spec.place), error.message)
+        loc: Loc = spec.loc if isinstance(spec, EncoderSpec) else ("models", spec.place)
+        return error if self.document is None or not loc else self.document.refusal(loc, error.message)
 
 
 def of_settings(settings: Settings) -> Resolved:
     """The single model of LLM_MODEL. PreparationFailed where there is none."""
+    beside = tuple(encoders.of_settings(settings))
     if settings.backend == "echo":
         spec = ModelSpec("echo", settings, (STARTER_ID, STARTER))
-        return Resolved((spec,), settings.embeddings)
+        return Resolved((spec,), settings.embeddings, encoders=beside)
     found = local_chat(settings.model)
     name = found[0] if found else settings.model
     aliases = (STARTER,) if name == STARTER_ID else ()
     adapters = tuple(_settings_adapters(settings.lora))
-    spec = ModelSpec(name, settings, aliases, adapters, _stamp(found[1]) if found else ())
-    return Resolved((spec,), settings.embeddings)
+    spec = ModelSpec(name, settings, aliases, adapters, stamp(found[1]) if found else ())
+    return Resolved((spec,), settings.embeddings, encoders=beside)
 
 
 def _settings_adapters(lora: str) -> Iterator[AdapterSpec]:
@@ -133,7 +137,7 @@ def _settings_adapters(lora: str) -> Iterator[AdapterSpec]:
     for entry in (part.strip() for part in lora.split(",") if part.strip()):
         name, found, place = entry.rpartition("=")
         path = Path(place).expanduser()
-        yield AdapterSpec(name if found else path.stem, path, stamp=_stamp(path))
+        yield AdapterSpec(name if found else path.stem, path, stamp=stamp(path))
 
 
 def of_file(path: Path, raw: bytes, settings: Settings) -> Resolved:
@@ -147,11 +151,12 @@ def of_file(path: Path, raw: bytes, settings: Settings) -> Resolved:
         else upstream(document, index, entry)
         for index, entry in enumerate(config.models)
     ]
-    _refuse_equal_names(document, config, every, EMBEDDERS if embeddings else ())
+    beside = tuple(encoders.of_file(document, config, settings))
+    _refuse_equal_names(document, config, every, beside, EMBEDDERS if embeddings else ())
     upstreams = tuple(spec for spec in every if isinstance(spec, UpstreamSpec))
     _refuse_wrong_fallbacks(document, every)
     models = _with_starter([spec for spec in every if isinstance(spec, ModelSpec)])
-    return Resolved(tuple(models), embeddings, document, upstreams)
+    return Resolved(tuple(models), embeddings, document, upstreams, beside)
 
 
 def upstream(document: Document, index: int, entry: UpstreamEntry) -> UpstreamSpec:
@@ -226,7 +231,7 @@ def _model(document: Document, index: int, entry: ModelEntry, settings: Settings
         settings.model_copy(update=changes),
         tuple(entry.aliases),
         tuple(_adapters(document, loc, entry.adapters)),
-        _stamp(found[1]) if found else (),
+        stamp(found[1]) if found else (),
         index,
     )
 
@@ -275,7 +280,7 @@ def _adapters(document: Document, loc: Loc, entries: Iterable[AdapterEntry]) -> 
             raise document.refusal(
                 (*place, "path"), f"There is no adapter at {document.path.parent / entry.path}."
             )
-        yield AdapterSpec(entry.name, path, entry.scale, entry.pin, _stamp(path))
+        yield AdapterSpec(entry.name, path, entry.scale, entry.pin, stamp(path))
 
 
 def _place(folder: Path, text: str) -> Path | None:
@@ -289,20 +294,30 @@ def _place(folder: Path, text: str) -> Path | None:
 
 
 def _refuse_equal_names(
-    document: Document, config: Config, models: Iterable[ModelSpec | UpstreamSpec], taken: Iterable[str]
+    document: Document,
+    config: Config,
+    models: Iterable[ModelSpec | UpstreamSpec],
+    beside: Iterable[EncoderSpec],
+    taken: Iterable[str],
 ) -> None:
     """Ids and aliases share one space; upper and lower case are the same there."""
     seen = {name.lower(): "the embedding model" for name in taken}
+    places: list[tuple[str, Loc, str]] = []
     for index, spec in enumerate(models):
-        named = config.models[index].id is not None
-        places: list[tuple[str, Loc]] = [(spec.id, ("models", index, "id") if named else ("models", index))]
-        places += [(alias, ("models", index, "aliases", i)) for i, alias in enumerate(spec.aliases)]
-        for name, loc in places:
-            owner = seen.get(name.lower())
-            if owner is not None:
-                reason = f"The name `{name}` belongs to {owner} already. Set another `id` or alias."
-                raise document.refusal(loc, reason)
-            seen[name.lower()] = f"models.{index}"
+        loc: Loc = ("models", index)
+        own = (*loc, "id") if config.models[index].id is not None else loc
+        places.append((spec.id, own, f"models.{index}"))
+        places += [(a, (*loc, "aliases", i), f"models.{index}") for i, a in enumerate(spec.aliases)]
+    for encoder in beside:
+        owner = ".".join(map(str, encoder.loc)) or "LLM_RERANKER"
+        places.append((encoder.id, encoder.loc, owner))
+        places += [(a, (*encoder.loc, "aliases", i), owner) for i, a in enumerate(encoder.aliases)]
+    for name, loc, owner in places:
+        other = seen.get(name.lower())
+        if other is not None:
+            reason = f"The name `{name}` belongs to {other} already. Set another `id` or alias."
+            raise document.refusal(loc, reason)
+        seen[name.lower()] = owner
 
 
 def _with_starter(models: list[ModelSpec]) -> Iterator[ModelSpec]:
@@ -313,13 +328,6 @@ def _with_starter(models: list[ModelSpec]) -> Iterator[ModelSpec]:
             yield replace(spec, aliases=(*spec.aliases, STARTER))
         else:
             yield spec
-
-
-def _stamp(path: Path) -> Stamp:
-    """Of a file, or of the files right in a folder."""
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
-    found = ((file.name, file.stat()) for file in files if file.is_file())
-    return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in found)
 
 
 def read_config(settings: Settings, raw: bytes | None = None) -> Resolved:

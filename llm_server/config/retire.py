@@ -10,6 +10,7 @@ from llm_server.catalog import ChatModel, Entry
 from llm_server.engine.engine import Engine
 from llm_server.engine.sequence import Failed
 from llm_server.errors import LlmServerError, ModelReplaced
+from llm_server.memory import give_back
 
 log = logging.getLogger(__name__)
 GLANCE = 0.2
@@ -25,18 +26,21 @@ class Retirement:
         """After `patience` seconds what still runs is ended: clients are told to try again."""
         self._patience = patience
         self._stopping = threading.Event()
+        self._lock = threading.Lock()
         self._leaving: list[tuple[Entry, threading.Thread]] = []
+        """Taken out by the threads themselves: nothing here keeps a model alive that is closed."""
 
     def retire(self, entry: Entry) -> None:
         """Close a model in the background, once nobody holds it."""
         thread = threading.Thread(target=self._drain, args=(entry,), name=f"retire-{entry.id}", daemon=True)
-        self._leaving = [*self._alive(), (entry, thread)]
+        with self._lock:
+            self._leaving = [*self._leaving, (entry, thread)]
         thread.start()
 
     @property
     def entries(self) -> list[Entry]:
         """Models that are still in use."""
-        return [entry for entry, _ in self._alive()]
+        return [entry for entry, _ in self._leaving]
 
     def close(self) -> None:
         """The server ends: close them now."""
@@ -44,11 +48,16 @@ class Retirement:
         for _, thread in self._leaving:
             thread.join()
 
-    def _alive(self) -> list[tuple[Entry, threading.Thread]]:
-        # One that has not been started yet is about to be.
-        return [pair for pair in self._leaving if pair[1].is_alive() or pair[1].ident is None]
-
     def _drain(self, entry: Entry) -> None:
+        try:
+            self._close_when_through(entry)
+        finally:
+            with self._lock:
+                self._leaving = [pair for pair in self._leaving if pair[0] is not entry]
+            del entry
+            give_back()
+
+    def _close_when_through(self, entry: Entry) -> None:
         began = time.monotonic()
         if not self._is_through_by(entry, began + self._patience) and not self._stopping.is_set():
             log.warning("a model that was replaced is still in use and is ended", extra={"model": entry.id})

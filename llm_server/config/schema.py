@@ -10,6 +10,9 @@ models:
     upstream: [{preset: openai, model: gpt-5}, {url: "http://gpu:8000/v1", weight: 3}]
     fallbacks: [helper]
 embeddings: true
+reranker: models/cross-encoder
+classifiers:
+  - {id: intent, model: models/intent}
 ```
 """
 
@@ -76,6 +79,7 @@ class ModelEntry(Part):
     temperature: float | None = Field(default=None, ge=0, le=2, allow_inf_nan=False)
     cache_tokens: int | None = Field(default=None, ge=64)
     prefix_mb: int | None = Field(default=None, ge=0)
+    prefix_disk_mb: int | None = Field(default=None, ge=0)
     adapter_mb: int | None = Field(default=None, ge=1)
     adapters: list[AdapterEntry] = []
     aliases: list[Name] = []
@@ -117,12 +121,25 @@ AnyEntry = Annotated[
 ]
 
 
+class ClassifierEntry(Part):
+    """A sequence classifier for /v1/classify, on ONNX Runtime."""
+
+    id: Name | None = None
+    """Its name for clients; by default that of the folder or the hub."""
+    model: str = Field(min_length=1)
+    """A transformers folder, or a name on the Hugging Face hub."""
+    aliases: list[Name] = []
+
+
 class Config(Part):
     """The whole file."""
 
     models: list[AnyEntry] = Field(min_length=1)
     embeddings: bool | None = None
     """Serve the embedded embedding model; by default LLM_EMBEDDINGS."""
+    reranker: str | None = Field(default=None, min_length=1)
+    """Cross-encoder for /v1/rerank, a transformers folder or a name on the hub; by default LLM_RERANKER."""
+    classifiers: list[ClassifierEntry] = []
 
 
 def validate(document: Document) -> Config:
@@ -167,5 +184,6 @@ def _part(loc: tuple[int | str, ...]) -> type[BaseModel]:
         UPSTREAM: UpstreamEntry,
         "adapters": AdapterEntry,
         "upstream": ServerEntry,
+        "classifiers": ClassifierEntry,
     }
     return next((parts[key] for key in reversed(loc) if key in parts), Config)

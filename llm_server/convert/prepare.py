@@ -1,11 +1,13 @@
 """From a setting to a file that the engine can load: found, downloaded, converted, whichever it takes."""
 
+import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from llm_server.convert import tokenizer
+from llm_server.convert.attention import check_window
 from llm_server.convert.converter import converter_folder
 from llm_server.convert.files import content_hash, publish
 from llm_server.convert.gguf import convert_folder
@@ -47,11 +49,18 @@ def prepare_chat(model: str, data: Path, quantisation: str, progress: Progress =
     return _from_folder(found, name, data, quantisation, progress)
 
 
-def prepare_onnx_chat(model: str, data: Path, precision: str, progress: Progress = log.info) -> Prepared:
-    """The chat model of setting `model` for ONNX Runtime. PreparationFailed says what is missing."""
+def prepare_onnx_chat(
+    model: str, data: Path, precision: str, progress: Progress = log.info, context: int | None = None
+) -> Prepared:
+    """The chat model of setting `model` for ONNX Runtime, for sequences of `context` tokens.
+
+    PreparationFailed says what is missing, or why it cannot be.
+    """
     name, found = _find(model, data, progress)
     if found.is_file():
         raise PreparationFailed(f"ONNX Runtime needs a transformers folder or a hub name, not {found.name}.")
+    file = found / "config.json"
+    check_window(json.loads(file.read_text()) if file.is_file() else {}, context)
     progress(f"Preparing {name} for ONNX Runtime")
     return Prepared(name, prepare_onnx(found, name, data, precision), folder=found)
 

@@ -1,7 +1,7 @@
 """The seam between the engine and whatever computes: one class a backend.
 
-The engine's thread is the only caller after construction, but for `vocabulary`, which any thread may use,
-and `load_adapter`, which one thread at a time may call while the engine steps.
+The engine's thread is the only caller after construction, but for `vocabulary` and `interrupt`, which any
+thread may use, and `load_adapter`, which one thread at a time may call while the engine steps.
 A slot is a row of the KV cache: it holds the keys and values of the first `length` tokens of one sequence.
 """
 
@@ -147,6 +147,11 @@ class Backend(Protocol):
         """Whether several tokens of a running sequence cost less than as many steps."""
         ...
 
+    @property
+    def blob_form(self) -> str:
+        """Name of the form that `save` writes: blobs of another form cannot be restored."""
+        ...
+
     def load_adapter(self, path: Path) -> Resident:
         """Read an adapter, in the backend's own format, into memory. AdapterRefused where it does not fit."""
         ...
@@ -159,6 +164,12 @@ class Backend(Protocol):
         """Compute; returns the first output row of each chunk, -1 where none is wanted. Others follow it.
 
         CacheExhausted when the KV cache has no room (nothing is changed), EngineFailure on anything else.
+        """
+        ...
+
+    def interrupt(self) -> None:
+        """Let the `decode` that runs end soon with Interrupted, or the next one where none is running. It may
+        be taken again: what slots held before is still there.
         """
         ...
 

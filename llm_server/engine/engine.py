@@ -8,22 +8,32 @@ import logging
 import queue
 import threading
 import time
+from collections import abc
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
-
-from llm_server.engine.backend import Backend, Chunk
+from llm_server.engine.backend import Backend
 from llm_server.engine.blend import Resident
 from llm_server.engine.grammar import Directive
 from llm_server.engine.pace import Pace
 from llm_server.engine.prefix_cache import Placement, PrefixCache
+from llm_server.engine.prefix_disk import PrefixDisk
 from llm_server.engine.scheduler import Plan, Scheduler, Work
+from llm_server.engine.scores import token_score
 from llm_server.engine.sequence import Delta, Event, Failed, Finished, Sequence, TokenScore
 from llm_server.engine.slots import Slots
 from llm_server.engine.speculation import StepCost
-from llm_server.errors import CacheExhausted, EngineFailure, LlmServerError, QueueFull, ShuttingDown
+from llm_server.engine.warm_up import fulfil, warm_up
+from llm_server.errors import (
+    CacheExhausted,
+    EngineFailure,
+    Interrupted,
+    LlmServerError,
+    QueueFull,
+    ShuttingDown,
+)
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +74,11 @@ class Engine:
     """Runs sequences on a backend, many at a time."""
 
     def __init__(
-        self, backend: Backend, limits: Limits | None = None, observer: Observer | None = None
+        self,
+        backend: Backend,
+        limits: Limits | None = None,
+        observer: Observer | None = None,
+        disk: PrefixDisk | None = None,
     ) -> None:
         limits = limits or Limits()
         self.backend = backend
@@ -72,7 +86,7 @@ class Engine:
         self._observer = observer or Observer()
         budget = min(limits.step_tokens, backend.batch)
         cache = PrefixCache(backend.slots, limits.prefix_bytes)
-        self._slots = Slots(backend, cache)
+        self._slots = Slots(backend, cache, disk)
         self._cost, self._pace = StepCost(), Pace()
         self.scheduler = Scheduler(
             cache,
@@ -85,16 +99,23 @@ class Engine:
         )
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
-        self._accepting = True
-        self._stopping = False
+        self._reading: tuple[Sequence, ...] = ()
+        """Whose prompts the running step computes."""
+        self._accepting, self._stopping = True, False
         self._count = 0
         self._lock = threading.Lock()
 
     # Any thread
 
-    def start(self) -> None:
-        """Begin to step."""
+    def start(self, prompt: abc.Sequence[int] = ()) -> None:
+        """Begin to step. A `prompt` is computed first, and waited for: what only a first request pays is
+        paid before anybody asks. EngineFailure where the model cannot compute.
+        """
         self._thread.start()
+        if prompt:
+            warm: Future[None] = Future()
+            self._inbox.put(lambda: fulfil(warm, lambda: warm_up(self.backend, prompt)))
+            warm.result()
 
     def submit(self, sequences: list[Sequence]) -> None:
         """Hand sequences in, all or none. QueueFull or ShuttingDown, at once."""
@@ -108,9 +129,13 @@ class Engine:
         self._inbox.put(lambda: self._accept(sequences))
 
     def cancel(self, sequence: Sequence) -> None:
-        """Take a sequence out before the next step; nothing happens when it is through."""
+        """Take a sequence out before the next step; nothing happens when it is through. A step that computes
+        its prompt ends at once and is taken again without it.
+        """
         sequence.cancelled = True
         self._inbox.put(lambda: self._end(sequence, "cancelled"))
+        if sequence in self._reading:
+            self.backend.interrupt()
 
     def cancel_using(self, resident: Resident, error: LlmServerError) -> None:
         """End every sequence that an adapter computes, with an error that its client sees."""
@@ -146,6 +171,8 @@ class Engine:
         self._inbox.put(lambda: None)
         if self._thread.is_alive():
             self._thread.join()
+        self._slots.close()
+        self.scheduler.cache.clear()
         self.backend.close()
 
     @property
@@ -214,15 +241,23 @@ class Engine:
         work = [item for item in work if item.sequence.pending >= item.count]
         if not work:
             return
+        self._reading = tuple(item.sequence for item in work if item.count > 1)
         began = time.perf_counter()
         try:
-            rows = self.backend.decode([_chunk(item) for item in work])
+            # Who leaves later finds itself in there; who has left before has a note in the inbox.
+            if any(sequence.cancelled for sequence in self._reading):
+                return
+            rows = self.backend.decode([item.chunk() for item in work])
+        except Interrupted:
+            return
         except CacheExhausted:
             self._make_room(work)
             return
         except EngineFailure as error:
             self._compute_apart(work, error)
             return
+        finally:
+            self._reading = ()
         self._time(work, time.perf_counter() - began)
         for item in work:
             item.sequence.computed += item.count
@@ -285,7 +320,8 @@ class Engine:
         if sampler is None:
             raise EngineFailure("The sequence has no sampler.")
         token = sampler.sample(row)
-        scores = () if sequence.params.logprobs is None else (self._score(sequence, row, token),)
+        count = sequence.params.logprobs
+        scores = () if count is None else (token_score(self.backend, row, token, count),)
         now = time.monotonic()
         self._observer.token(sequence, now)
         sequence.last_token_at = now
@@ -327,20 +363,6 @@ class Engine:
         if not sequence.done and (sequence.generated >= sequence.max_tokens or full):
             self._end(sequence, "length")
 
-    def _score(self, sequence: Sequence, row: int, token: int) -> TokenScore:
-        """Log-softmax over the vocabulary, before temperature and grammar."""
-        logits = self.backend.logits(row).astype(np.float64)
-        logits -= logits.max()
-        logits -= np.log(np.exp(logits).sum())
-        count = sequence.params.logprobs or 0
-        best = (
-            np.argpartition(-logits, min(count, logits.size - 1))[:count] if count else np.empty(0, np.int64)
-        )
-        ordered = sorted((int(i) for i in best), key=lambda i: -logits[i])
-        piece = self.backend.vocabulary.piece
-        top = tuple((i, piece(i), float(logits[i])) for i in ordered)
-        return TokenScore(token, piece(token), float(logits[token]), top)
-
     def _end(self, sequence: Sequence, reason: str) -> None:
         if sequence.done:
             return
@@ -376,12 +398,3 @@ class Engine:
         except Exception as error:
             log.exception("a sequence failed", extra={"sequence": sequence.id})
             self._fail(sequence, EngineFailure(f"The engine failed on this request: {error}"))
-
-
-def _chunk(work: Work) -> Chunk:
-    sequence = work.sequence
-    start = sequence.computed
-    if sequence.slot is None:
-        raise EngineFailure("The sequence has no slot.")
-    tokens = sequence.tokens[start : start + work.count] + work.draft
-    return Chunk(sequence.slot, start, tokens, work.wanted, sequence.blend)

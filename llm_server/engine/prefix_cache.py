@@ -1,4 +1,5 @@
-"""Which tokens have their keys and values where: in a slot of the KV cache, or saved in the host's memory.
+"""Which tokens have their keys and values where: in a slot of the KV cache, saved in the host's memory, or on
+a disk (see `prefix_disk`).
 
 A finished sequence stays in its slot. When somebody else needs the slot, what it holds is saved first: there
 are as many slots as sequences that run, and as many prefixes as the memory may hold. Prefixes are compared
@@ -43,10 +44,11 @@ class Prefix:
 
 @dataclass(eq=False, slots=True)
 class Saved:
-    """A prefix on its way out of a slot, or in the host's memory (then it has a blob)."""
+    """A prefix on its way out of a slot, in the host's memory (then it has a blob), or on a disk."""
 
     prefix: Prefix
     blob: Blob | None = None
+    stored: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +126,10 @@ class PrefixCache:
         """A sequence is through: its slot holds a prefix from now on. Returns the slots that are free now
         and to be emptied: its own where another prefix covers it, and those of prefixes that it covers.
         """
-        if not len(prefix.tokens) or any(known.covers(prefix) for _, known in self._places({})):
+        if not len(prefix.tokens) or any(known.covers(prefix) for _, known in self._held()):
             self._free.add(slot)
             return [slot]
-        covered = [place for place, known in self._places({}) if prefix.covers(known)]
+        covered = [place for place, known in self._held() if prefix.covers(known)]
         for place in covered:
             self._drop(place)
         self._idle[slot] = prefix
@@ -145,14 +147,38 @@ class PrefixCache:
         slot, prefix = self._idle.popitem(last=False)
         return slot, self.release(slot, prefix)
 
-    def save(self, saved: Saved, blob: Blob) -> None:
-        """It is in the host's memory now. The oldest go when there are too many bytes."""
+    def save(self, saved: Saved, blob: Blob) -> list[Saved]:
+        """It is in the host's memory now. The oldest go when there are too many bytes; returns them."""
         if saved not in self._saved:
-            return
+            return []
         saved.blob = blob
         self.saved_bytes += blob.nbytes
+        lost = []
         while self.saved_bytes > self._limit:
-            self._drop(next(iter(self._saved)))
+            oldest = next(each for each in self._saved if each.blob is not None)
+            self._drop(oldest)
+            lost.append(oldest)
+        return lost
+
+    def add_stored(self, prefix: Prefix) -> Saved:
+        """It is on a disk now."""
+        saved = Saved(prefix, stored=True)
+        self._saved[saved] = None
+        return saved
+
+    def idle(self) -> list[tuple[int, Prefix]]:
+        """Prefixes in slots, most recently used first."""
+        return list(reversed(self._idle.items()))
+
+    def saved(self) -> list[Saved]:
+        """Prefixes in the host's memory, most recently used first."""
+        return [each for each in reversed(self._saved) if each.blob is not None]
+
+    def clear(self) -> None:
+        """Hold nothing more: the backend is about to be closed."""
+        self._idle.clear()
+        self._saved.clear()
+        self.saved_bytes = 0
 
     def forget(self, saved: Saved) -> None:
         """It could not be saved or restored."""
@@ -163,7 +189,12 @@ class PrefixCache:
         """Cheapest to reuse first."""
         yield from list(self._idle.items())
         yield from running.items()
-        yield from [(saved, saved.prefix) for saved in self._saved]
+        for stored in (False, True):
+            yield from [(saved, saved.prefix) for saved in self._saved if saved.stored is stored]
+
+    def _held(self) -> Iterator[tuple[int | Saved, Prefix]]:
+        """Without a disk's, which is too far away to make up for one that is here."""
+        return (pair for pair in self._places({}) if isinstance(pair[0], int) or not pair[0].stored)
 
     def _take(self, source: int | Saved | None) -> tuple[int, Saved | None] | None:
         """The lowest slot, because a batch is cheapest over neighbours; one that is empty where there is one,

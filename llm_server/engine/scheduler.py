@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from llm_server.engine.backend import Chunk
 from llm_server.engine.pace import Pace
 from llm_server.engine.prefix_cache import Placement, Prefix, PrefixCache, Saved, common_prefix
 from llm_server.engine.sequence import Sequence
 from llm_server.engine.speculation import StepCost
 from llm_server.engine.turns import Turns
+from llm_server.errors import EngineFailure
 
 WORTH_WAITING = 64
 """Tokens of a prompt that another sequence computes right now from which on it is better to wait and
@@ -36,6 +38,15 @@ class Work:
     def wanted(self) -> int:
         """How many of the last tokens' logits are needed: of those that nothing known comes after."""
         return 1 + len(self.draft) if self.count == self.sequence.pending else 0
+
+    def chunk(self) -> Chunk:
+        """For the backend. EngineFailure for a sequence without a slot."""
+        sequence = self.sequence
+        if sequence.slot is None:
+            raise EngineFailure("The sequence has no slot.")
+        start = sequence.computed
+        tokens = sequence.tokens[start : start + self.count] + self.draft
+        return Chunk(sequence.slot, start, tokens, self.wanted, sequence.blend)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from llm_server.convert.attention import check_attention
-from llm_server.convert.prepare import folder_to_gguf
+from llm_server.convert.attention import check_attention, check_window
+from llm_server.convert.prepare import folder_to_gguf, prepare_onnx_chat
 from llm_server.errors import PreparationFailed
 
 WINDOW, ALL = "sliding_attention", "full_attention"
@@ -40,3 +40,35 @@ def test_layers_in_another_order_are_refused(config: dict[str, Any], tmp_path: P
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(PreparationFailed, match="others to a window"):
         folder_to_gguf(tmp_path, tmp_path / "out.gguf", "f16")
+
+
+@pytest.mark.parametrize(
+    ("config", "context"),
+    [
+        ({"model_type": "mistral", "sliding_window": 4096, "max_position_embeddings": 32768}, 4096),
+        ({"model_type": "mistral", "sliding_window": None, "max_position_embeddings": 32768}, None),
+        ({"model_type": "mistral", "sliding_window": 4096, "max_position_embeddings": 4096}, 32768),
+        ({"model_type": "qwen2", "sliding_window": 4096, "max_position_embeddings": 32768}, None),
+        ({"model_type": "llama", "max_position_embeddings": 32768}, None),
+    ],
+)
+def test_a_window_that_holds_every_sequence_passes(config: dict[str, Any], context: int | None) -> None:
+    check_window(config, context)
+
+
+@pytest.mark.parametrize(
+    ("config", "context"),
+    [
+        ({"model_type": "mistral", "sliding_window": 4096}, None),
+        ({"model_type": "mistral", "sliding_window": 4096}, 4097),
+        ({"model_type": "qwen2", "sliding_window": 4096, "use_sliding_window": True}, None),
+    ],
+)
+def test_a_window_that_onnx_would_not_see_is_refused(
+    config: dict[str, Any], context: int | None, tmp_path: Path
+) -> None:
+    whole = {**config, "max_position_embeddings": 32768}
+    (tmp_path / "config.json").write_text(json.dumps(whole))
+    with pytest.raises(PreparationFailed, match="Set LLM_CONTEXT to at most 4096"):
+        prepare_onnx_chat(str(tmp_path), tmp_path / "data", "int8", context=context)
+    assert not (tmp_path / "data").exists()

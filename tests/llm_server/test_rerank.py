@@ -9,8 +9,6 @@ import pytest
 
 from llm_server.classifier import Classifier, Scores
 from llm_server.embedder import EchoEmbedding, Embedder
-from llm_server.errors import PreparationFailed
-from llm_server.load import load_reranker
 from llm_server.reranker import BiEncoder, CrossEncoder
 from llm_server.settings import Settings
 from tests.llm_server.conftest import USER, serving
@@ -92,14 +90,6 @@ def test_a_cross_encoder_ranks_as_transformers_does(tmp_path: Path) -> None:
     assert [result["index"] for result in cosine["results"]] == [3, 1, 2, 0]
     assert [answer.status_code for answer in refused] == [400, 400]
     assert "ranks documents only" in refused[1].text
-
-
-def test_a_classifier_with_more_labels_is_no_reranker(tmp_path: Path) -> None:
-    checkpoint = EncoderCheckpoint(tmp_path / "three", "bert", labels=3)
-    settings = Settings(backend="echo", data=tmp_path, reranker=str(checkpoint.folder), threads=1)
-    with pytest.raises(PreparationFailed, match="3 labels"):
-        load_reranker(settings, lambda text: None)
-    assert load_reranker(Settings(backend="echo", data=tmp_path), lambda text: None) is None
 
 
 async def test_scores_far_below_zero_are_zero() -> None:

@@ -45,6 +45,7 @@ def test_the_environment_and_then_options(monkeypatch: pytest.MonkeyPatch) -> No
 def test_models_are_named_in_one_place(tmp_path: Path) -> None:
     file = tmp_path / "models.yaml"
     assert Settings(config=file, slots=2).slots == 2
+    assert Settings(config=file, model="starter", lora="").config == file
     with pytest.raises(ValidationError, match="LLM_LORA and LLM_MODEL would not be used"):
         Settings(config=file, model="other", lora="a=b")
 

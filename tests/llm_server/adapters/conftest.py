@@ -29,7 +29,7 @@ class Rig:
 
     def load(self, name: str, path: Path, activate: bool = False) -> Version:
         """Load and wait."""
-        return self.manager.load(name, path, activate=activate)[1].result(60)
+        return self.manager.load(name, path, activate=activate)[1].result(300)
 
     def made(self, name: str, seed: int) -> Version:
         """A random adapter, loaded."""

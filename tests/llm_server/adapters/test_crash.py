@@ -60,8 +60,9 @@ class Running:
         self.server.wait()
 
     def limit(self, size: int) -> None:
-        """No file of the server, or of its converter, grows beyond so many bytes."""
-        for one in (psutil.Process(self.server.pid), *psutil.Process(self.server.pid).children()):
+        """No file of the server, or of the programs beside it, grows beyond so many bytes."""
+        server = psutil.Process(self.server.pid)
+        for one in (server, *server.children(recursive=True)):
             resource.prlimit(one.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
 

@@ -25,11 +25,11 @@ class Slow(LlamaForm):
         self.probing, self.go = threading.Event(), threading.Event()
         self.go.set()
 
-    def probe(self, resident: Resident) -> Effect:
+    def probe(self, file: Path, resident: Resident) -> Effect:
         """The load has its file and is not published yet."""
         self.probing.set()
-        assert self.go.wait(60)
-        return super().probe(resident)
+        assert self.go.wait(300)
+        return super().probe(file, resident)
 
 
 def test_what_is_loaded_again_while_it_drains_keeps_its_file(
@@ -48,12 +48,12 @@ def test_what_is_loaded_again_while_it_drains_keeps_its_file(
     form.probing.clear()
     form.go.clear()
     future = rig.manager.load("a", folder)[1]
-    assert form.probing.wait(60)
+    assert form.probing.wait(300)
     rig.manager.store.release([old])
     wait_for(lambda: old.resident is None)
     time.sleep(0.2)
     form.go.set()
-    new = future.result(60)
+    new = future.result(300)
     assert new is not old
     try:
         assert new.file is not None
