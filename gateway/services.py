@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from gateway.cli_errors import CommandError
 from gateway.data_folder import DataFolder
 from gateway.keeper import Service
 from gateway.ports import free_port, require_free
@@ -34,10 +35,14 @@ def build_services(
     A setting that the environment has wins over the one made here, but for addresses and folders, which
     have to agree between services. Each service receives only the settings of its own prefix: what is
     under GATEWAY_ (accounts, keys that decrypt) never reaches the process that parses documents.
+
+    Raises:
+        CommandError: `model` is given, and LLM_CONFIG says too what is served.
     """
     ports = replace(ports, traces=ports.traces or free_port())
     settings = _settings(data, ports, environment)
     if model:
+        _refuse_two_answers(model, environment)
         settings["llm_server"]["LLM_MODEL"] = model
 
     def service(name: str, room: str, verb: str, probe: Probe, url: str = "") -> Service:
@@ -54,6 +59,16 @@ def build_services(
         service("gateway", "gateway", "serve", HttpProbe(f"{gateway}/health/live"), gateway),
         service("worker", "rlhf", "worker", HeartbeatProbe(data.run / "worker.json")),
     ]
+
+
+def _refuse_two_answers(model: str, environment: Mapping[str, str]) -> None:
+    """llm_server serves what its file of models says, or one model."""
+    file = environment.get("LLM_CONFIG")
+    if file:
+        raise CommandError(
+            f"--model {model} and LLM_CONFIG={file} both say what is served",
+            "leave one of them out, or write the model into the file",
+        )
 
 
 def require_free_ports(ports: Ports, environment: Mapping[str, str]) -> None:
@@ -100,7 +115,9 @@ def _settings(data: DataFolder, ports: Ports, environment: Mapping[str, str]) ->
             "LLM_PORT": str(ports.llm),
             "LLM_DATA": str(data.path / "models"),
             # The worker's adapters can be loaded while serving.
-            "LLM_ADAPTER_FOLDERS": chosen("LLM_ADAPTER_FOLDERS", str(data.path / "jobs")),
+            "LLM_ADAPTER_FOLDERS": chosen(
+                "LLM_ADAPTER_FOLDERS", f"{data.path / 'jobs'},{data.path / 'adapters'}"
+            ),
             "LLM_API_KEY": llm_key,
             "LLM_ADMIN_KEY": chosen("LLM_ADMIN_KEY", admin_key),
             # Less than the time that the supervisor gives it to stop.

@@ -142,6 +142,17 @@ def test_a_service_gets_its_own_settings_only(tmp_path: Path) -> None:
         assert services[name]["PATH"] == "/bin"
 
 
+def test_an_operators_file_of_models_is_served(tmp_path: Path) -> None:
+    data = open_data_folder(tmp_path)
+    environment = {"LLM_CONFIG": "/etc/loopyard/models.yaml"}
+    env = build_services(data, Ports(), environment)[0].env
+    assert env["LLM_CONFIG"] == "/etc/loopyard/models.yaml"
+    assert "LLM_MODEL" not in env
+    assert env["LLM_ADAPTER_FOLDERS"] == f"{data.path / 'jobs'},{data.path / 'adapters'}"
+    with pytest.raises(CommandError, match="both say what is served"):
+        build_services(data, Ports(), environment, model="m.gguf")
+
+
 def test_a_folder_of_the_same_name_is_not_taken_for_a_service(tmp_path: Path) -> None:
     (tmp_path / "rlhf").mkdir()
     (tmp_path / "rlhf" / "__main__.py").write_text("print('not ours')")
