@@ -13,16 +13,20 @@ from starlette.routing import Mount, Route
 from gateway import health
 from gateway.accounts import endpoints as accounts
 from gateway.agents import endpoints as agents
+from gateway.audit import endpoints as audit
 from gateway.chat import endpoints as chat
 from gateway.conversations import endpoints as conversations
 from gateway.databases import endpoints as databases
+from gateway.datasets import endpoints as datasets
 from gateway.documents import endpoints as documents
 from gateway.errors import GatewayError, handle
 from gateway.feedback import endpoints as feedback
+from gateway.jobs import endpoints as jobs
 from gateway.mcp import endpoints as tool_call
 from gateway.mcp.server import mcp_app
 from gateway.metrics import Metrics
 from gateway.middleware import BodyLimit, RequestFrame
+from gateway.models import endpoints as models
 from gateway.projects import endpoints as projects
 from gateway.settings import Settings
 from gateway.static import Console
@@ -32,7 +36,18 @@ from gateway.v1 import endpoints as v1
 from gateway.wiring import Services, open_services
 from graphs.errors import GraphsError, RunStopped
 
-DOMAINS = (accounts, agents, projects, documents, databases, conversations, chat, feedback, trace_view)
+DOMAINS = (
+    accounts,
+    agents,
+    projects,
+    documents,
+    databases,
+    conversations,
+    chat,
+    feedback,
+    trace_view,
+)
+DOMAINS += (audit, datasets, jobs, models)
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -49,7 +64,7 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with open_services(settings) as opened, mcp.router.lifespan_context(mcp):
             app.state.services = opened
-            metrics.watch(lambda: opened.chats.running)
+            metrics.watch(lambda: opened.chats.running, lambda: opened.feedbacks.dropped)
             yield
 
     # No /docs: its page loads scripts from another host, which an offline product cannot do.

@@ -19,13 +19,14 @@ from joserfc.jwk import OctKey
 from gateway.ids import new_id
 
 SECONDS = 60
-CALL, ADMIN = "tools:call", "tools:admin"
+CALL, MANAGE, ADMIN = "tools:call", "tools:manage", "tools:admin"
 HEADER = {"alg": "dir", "enc": "A256GCM"}
 
 
 @dataclass(frozen=True, slots=True)
 class CallIdentity:
-    """On whose behalf the tools are called. `databases` are (name, address with its password)."""
+    """On whose behalf the tools are called. `databases` are (name, address with its password); `callback` is
+    what a tool that acts through the gateway's own API shows there."""
 
     user_id: str
     project_id: str
@@ -33,6 +34,7 @@ class CallIdentity:
     trace_id: str
     scopes: Sequence[str] = (CALL,)
     databases: Sequence[tuple[str, str]] = ()
+    callback: str = ""
 
 
 def operator(project_id: str) -> CallIdentity:
@@ -59,6 +61,7 @@ class ContextMinter:
             "iat": now,
             "exp": now + SECONDS,
             "databases": [{"name": name, "url": url} for name, url in identity.databases],
+            "callback": identity.callback,
         }
         return jwe.encrypt_compact(HEADER, json.dumps(claims), self._key)
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import Depends, Header, Request, params
 
+from gateway.callback import PREFIX
 from gateway.errors import Forbidden, Unauthenticated
 from gateway.policy import Caller, Scope
 from gateway.projects.store import Project
@@ -23,6 +24,8 @@ async def caller_of(request: Request, services: Annotated[Services, Depends(serv
     scheme, _, key = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not key.strip():
         raise Unauthenticated("Send an API key as `Authorization: Bearer ly_...`.")
+    if key.strip().startswith(PREFIX):
+        return services.callbacks.open(key.strip())
     return await services.accounts.authenticate(key.strip())
 
 
@@ -48,6 +51,17 @@ async def project_of(
     return found
 
 
+async def asked_project_of(
+    services: Annotated[Services, Depends(services_of)],
+    caller: Annotated[Caller, Depends(caller_of)],
+    header: Annotated[str | None, Header(alias="X-Project")] = None,
+) -> Project:
+    """The project of the header, else that of the key, else the default one."""
+    reference = header or caller.project_id or services.settings.default_project
+    found: Project = await services.projects.get(caller, reference)
+    return found
+
+
 def request_id_of(request: Request) -> str:
     return str(request.scope["state"]["request_id"])
 
@@ -55,6 +69,7 @@ def request_id_of(request: Request) -> str:
 ServicesDep = Annotated[Services, Depends(services_of)]
 CallerDep = Annotated[Caller, Depends(caller_of)]
 ProjectDep = Annotated[Project, Depends(project_of)]
+AskedProjectDep = Annotated[Project, Depends(asked_project_of)]
 RequestId = Annotated[str, Depends(request_id_of)]
 project_named = Annotated[str | None, Header(alias="X-Project")]
 """A project by id or name; give it the default None."""

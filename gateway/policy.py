@@ -61,6 +61,24 @@ class Decision:
 
 MODEL_TOOLS = frozenset({"rag_search", "rag_documents", "sql_query", "sql_describe"})
 """Tools for models and people. Anything else that the tools service has is the operator's."""
+MANAGER_TOOLS = frozenset(
+    {
+        "data_list",
+        "data_describe",
+        "data_validate",
+        "data_add",
+        "data_build",
+        "data_delete",
+        "training_methods",
+        "training_start",
+        "jobs_list",
+        "jobs_status",
+        "jobs_log",
+        "jobs_cancel",
+        "jobs_resume",
+    }
+)
+"""Tools that act on datasets and jobs of a project, for keys that may manage it; agents do not get them."""
 YES = Decision(True)
 
 
@@ -90,6 +108,9 @@ def decide(
         return entry
     if not caller.has(through):
         return Decision(False, f"This key has no scope {through.value!r}.")
+    if tool in MANAGER_TOOLS and through is Scope.TOOLS:
+        may = caller.has(Scope.MANAGE)
+        return YES if may else Decision(False, f"This key has no scope {Scope.MANAGE.value!r}.")
     if tool not in MODEL_TOOLS and not (through is Scope.TOOLS and caller.has(Scope.ADMIN)):
         return Decision(False, f"The tool {tool!r} is the operator's.")
     return YES

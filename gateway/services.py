@@ -14,6 +14,8 @@ from gateway.probes import HeartbeatProbe, HttpProbe, Probe
 
 LOOPBACK = "127.0.0.1"
 ROOT = Path(__file__).resolve().parents[1]
+DATASET_STEPS = "rlhf.data.job"
+"""What the worker has to know for the gateway's datasets."""
 PREFIXES = ("LLM_", "TOOLS_", "TRACES_", "GATEWAY_", "RLHF_", "ANNOTATION_")
 
 
@@ -131,6 +133,7 @@ def _settings(data: DataFolder, ports: Ports, environment: Mapping[str, str]) ->
             "TOOLS_CONTEXT_KEY": context_key,
             "TOOLS_LLM_URL": f"{_url(ports.llm)}/v1",
             "TOOLS_LLM_API_KEY": llm_key,
+            "TOOLS_GATEWAY_URL": _url(ports.gateway),
         },
         "traces": {
             "TRACES_HOST": LOOPBACK,
@@ -146,6 +149,8 @@ def _settings(data: DataFolder, ports: Ports, environment: Mapping[str, str]) ->
             "GATEWAY_ADMIN_KEY": admin_key,
             "GATEWAY_LLM_URL": chosen("GATEWAY_LLM_URL", f"{_url(ports.llm)}/v1"),
             "GATEWAY_LLM_API_KEY": chosen("GATEWAY_LLM_API_KEY", llm_key),
+            "GATEWAY_LLM_ADMIN_KEY": chosen("GATEWAY_LLM_ADMIN_KEY", chosen("LLM_ADMIN_KEY", admin_key)),
+            "GATEWAY_JOBS_URL": chosen("GATEWAY_JOBS_URL", environment.get("RLHF_JOBS_URL", "")),
             "GATEWAY_TOOLS_URL": _url(ports.tools),
             "GATEWAY_TRACES_URL": _url(ports.traces),
         },
@@ -153,6 +158,9 @@ def _settings(data: DataFolder, ports: Ports, environment: Mapping[str, str]) ->
             "RLHF_DATA": str(data.path / "jobs"),
             "RLHF_MODELS": str(data.path / "models"),
             "RLHF_RUN": str(data.run),
+            "RLHF_SERVER_URL": chosen("RLHF_SERVER_URL", f"{_url(ports.llm)}/v1"),
+            "RLHF_SERVER_KEY": chosen("RLHF_SERVER_KEY", chosen("LLM_ADMIN_KEY", admin_key)),
+            "RLHF_STEPS": ",".join(filter(None, (DATASET_STEPS, environment.get("RLHF_STEPS")))),
         },
     }
 

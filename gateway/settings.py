@@ -46,6 +46,10 @@ class Settings(BaseSettings):
     """Base of an OpenAI-compatible API."""
     llm_api_key: SecretStr = SecretStr("none")
     """Key for that API."""
+    llm_admin_key: SecretStr = SecretStr("")
+    """A key of the model server with the scope admin, for deploying adapters; none when empty."""
+    jobs_url: str = ""
+    """PostgreSQL database of the worker's record, as RLHF_JOBS_URL; SQLite in DATA/jobs when empty."""
     tools_url: str = "http://127.0.0.1:9000"
     """The tools service; MCP is at /mcp under it."""
     traces_url: str = ""
@@ -121,6 +125,16 @@ class Settings(BaseSettings):
     @property
     def uploads(self) -> Path:
         return self.folder / "uploads"
+
+    @property
+    def jobs(self) -> Path:
+        """The worker's folder; only jobs are asked for and read there."""
+        return self.data.absolute() / "jobs"
+
+    @property
+    def objects(self) -> Path:
+        """Datasets, which the worker writes too, each whole or not at all."""
+        return self.data.absolute() / "objects"
 
     @property
     def database(self) -> str:

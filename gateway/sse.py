@@ -14,10 +14,11 @@ HEARTBEAT_SECONDS = 15.0
 """A comment this often keeps proxies from closing a quiet stream."""
 
 
-def event(name: str | None, data: Any) -> bytes:
-    """One event. OpenAI streams have no names."""
+def event(name: str | None, data: Any, number: int | None = None) -> bytes:
+    """One event. OpenAI streams have no names; a reader that comes back says the last number it saw."""
     body = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False, separators=(",", ":"))
-    return f"{f'event: {name}' + chr(10) if name else ''}data: {body}\n\n".encode()
+    head = f"id: {number}\n" if number is not None else ""
+    return f"{head}{f'event: {name}' + chr(10) if name else ''}data: {body}\n\n".encode()
 
 
 class EventStream(Response):

@@ -12,17 +12,26 @@ import httpx2
 
 from gateway.accounts.service import Accounts
 from gateway.agents.service import AgentList
+from gateway.audit.service import Audit
+from gateway.callback import Callbacks
 from gateway.chat.service import Chats
 from gateway.context import ContextMinter
 from gateway.conversations.service import Conversations
 from gateway.databases.service import Databases
+from gateway.datasets.files import Files
+from gateway.datasets.service import Datasets
 from gateway.db.database import Database
 from gateway.db.migrate import migrate
 from gateway.documents.ingestion import Ingestion
 from gateway.documents.service import Documents
 from gateway.feedback.service import Feedbacks
 from gateway.hop import Hop
+from gateway.jobs.record import Record
+from gateway.jobs.service import JobService
 from gateway.mcp.service import ToolCalls
+from gateway.models.server import AdapterServer
+from gateway.models.service import ModelRegistry
+from gateway.models.shelf import Shelf
 from gateway.projects.service import Projects
 from gateway.settings import Settings
 from gateway.trace_view.service import TraceView
@@ -59,6 +68,11 @@ class Services:
     relay: Relay
     """To the trace store."""
     traces: TraceView
+    callbacks: Callbacks
+    audit: Audit
+    jobs: JobService
+    datasets: Datasets
+    registry: ModelRegistry
 
 
 @asynccontextmanager
@@ -84,6 +98,12 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         documents = Documents(database, hop, ingestion, settings.uploads, settings.upload_megabytes << 20)
         databases = Databases(database, hop, settings.cipher())
         agents = AgentList(load_agents())
+        callbacks = Callbacks(settings.cipher())
+        record = Record(settings.jobs, settings.jobs_url)
+        stack.push_async_callback(record.close)
+        jobs = JobService(database, record, settings.data.absolute() / "models")
+        files = Files(settings.objects / "datasets", settings.folder / "exports")
+        admin = AdapterServer(http, settings.llm_url, settings.llm_admin_key.get_secret_value())
         tracing = open_tracing(settings)
         if tracing:
             stack.push_async_callback(asyncio.to_thread, tracing.close)
@@ -99,12 +119,22 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             conversations=conversations,
             documents=documents,
             databases=databases,
-            tools=ToolCalls(hop, databases),
+            tools=ToolCalls(hop, databases, callbacks),
+            callbacks=callbacks,
             chats=Chats(thinking, agents, conversations, documents, databases, hop, tracing),
             feedbacks=Feedbacks(database, tracing),
             relay=await stack.enter_async_context(open_relay(settings.traces_url)),
             traces=TraceView(
                 database, await stack.enter_async_context(open_source(lambda: sink_of(settings)))
+            ),
+            audit=Audit(database),
+            jobs=jobs,
+            datasets=Datasets(database, jobs, files, settings.upload_megabytes << 20),
+            registry=ModelRegistry(
+                Shelf(settings.data.absolute()),
+                admin,
+                settings.folder / "incoming",
+                settings.upload_megabytes << 20,
             ),
         )
         await _prepare(services)
@@ -116,6 +146,8 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
 
 async def _prepare(services: Services) -> None:
     await services.documents.prepare()
+    await services.datasets.prepare()
+    await asyncio.to_thread(services.registry.prepare)
     account_id = await services.accounts.ensure_admin(services.settings.admin_key.get_secret_value())
     await services.projects.ensure(account_id, services.settings.default_project)
     if count := await services.conversations.interrupt_running():

@@ -1,4 +1,4 @@
-"""`python -m tools serve`, or one server alone: `python -m tools rag ...`, `python -m tools sql ...`."""
+"""`python -m tools serve`, or one server alone: `python -m tools rag | sql | data | training ...`."""
 
 import argparse
 import asyncio
@@ -14,11 +14,14 @@ from fastmcp import FastMCP
 from tools import logs
 from tools.app import create_app
 from tools.context import Database, LocalCaller
+from tools.data import server as data
+from tools.edge import Edge
 from tools.errors import SettingsError, ToolsError
 from tools.rag import server as rag
 from tools.rag.owner import Owner
 from tools.settings import Settings
 from tools.sql import server as sql
+from tools.training import server as training
 
 logger = logging.getLogger("tools")
 
@@ -28,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     logs.configure()
     try:
-        run = {"serve": _serve, "rag": _rag, "sql": _sql}[options.verb]
+        run = {"serve": _serve, "rag": _rag, "sql": _sql, "data": _data, "training": _training}[options.verb]
         run(options)
     except ToolsError as error:
         sys.stderr.write(f"error: {error}\n")
@@ -47,7 +50,11 @@ def _parser() -> argparse.ArgumentParser:
     rag_verb.add_argument("--data", type=Path, help="folder of the index (default: TOOLS_DATA)")
     sql_verb = verbs.add_parser("sql", help="the database server alone")
     sql_verb.add_argument("--database", action="append", required=True, metavar="NAME=URL")
-    for verb in (rag_verb, sql_verb):
+    data_verb = verbs.add_parser("data", help="the datasets server alone; needs TOOLS_GATEWAY_KEY")
+    training_verb = verbs.add_parser("training", help="training and jobs alone; needs TOOLS_GATEWAY_KEY")
+    for verb in (data_verb, training_verb):
+        verb.add_argument("--project", required=True, help="name of the project")
+    for verb in (rag_verb, sql_verb, data_verb, training_verb):
         verb.add_argument(
             "--http", type=int, metavar="PORT", help="streamable HTTP on loopback instead of stdio"
         )
@@ -94,6 +101,29 @@ def _sql(options: argparse.Namespace) -> None:
     databases = tuple(_database(given) for given in options.database)
     caller = LocalCaller(databases=databases)
     _run_alone(sql.create_server(Settings.from_environment(), caller), options.http)
+
+
+def _data(options: argparse.Namespace) -> None:
+    settings = Settings.from_environment()
+    _run_alone(data.create_server(settings, _through_gateway(settings, options.project)), options.http)
+
+
+def _training(options: argparse.Namespace) -> None:
+    settings = Settings.from_environment()
+    caller = _through_gateway(settings, options.project)
+    server: FastMCP = FastMCP("training", middleware=[Edge()], mask_error_details=True)
+    server.mount(training.create_training(settings, caller), namespace="training")
+    server.mount(training.create_jobs(settings, caller), namespace="jobs")
+    _run_alone(server, options.http)
+
+
+def _through_gateway(settings: Settings, project: str) -> LocalCaller:
+    if settings.gateway_key is None:
+        raise SettingsError(
+            "TOOLS_GATEWAY_KEY is not set: an API key of the gateway with the scope manage "
+            "(the gateway is at TOOLS_GATEWAY_URL)."
+        )
+    return LocalCaller(project=project, callback=settings.gateway_key.get_secret_value())
 
 
 def _database(given: str) -> Database:

@@ -6,17 +6,22 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from tools.context import ContextVerifier, SignedCallers
+from tools.data import server as data
 from tools.edge import Edge
 from tools.errors import SettingsError
 from tools.rag import server as rag
 from tools.settings import Settings
 from tools.sql import server as sql
+from tools.training import server as training
 
 PATH = "/mcp"
 
 
 def create_app(settings: Settings) -> Starlette:
-    """The ASGI app: MCP at /mcp (`rag_*`, `sql_*`) and GET /health; its lifespan owns the data folder."""
+    """The ASGI app: MCP at /mcp (`rag_*`, `sql_*`, `data_*`, `training_*`, `jobs_*`) and GET /health.
+
+    Its lifespan owns the data folder.
+    """
     if settings.context_key is None:
         raise SettingsError(
             "TOOLS_CONTEXT_KEY is not set: 64 hex characters, the same as GATEWAY_CONTEXT_KEY."
@@ -26,6 +31,9 @@ def create_app(settings: Settings) -> Starlette:
     service: FastMCP = FastMCP("loopyard-tools", auth=verifier, middleware=[Edge()], mask_error_details=True)
     service.mount(rag.create_server(settings, callers), namespace="rag")
     service.mount(sql.create_server(settings, callers), namespace="sql")
+    service.mount(data.create_server(settings, callers), namespace="data")
+    service.mount(training.create_training(settings, callers), namespace="training")
+    service.mount(training.create_jobs(settings, callers), namespace="jobs")
 
     @service.custom_route("/health", methods=["GET"])
     async def health(_: Request) -> Response:

@@ -23,6 +23,7 @@ from tools.errors import NotPermitted
 logger = logging.getLogger(__name__)
 
 CALL = "tools:call"
+MANAGE = "tools:manage"
 ADMIN = "tools:admin"
 
 
@@ -43,6 +44,8 @@ class Caller:
     user: str = "local"
     request_id: str = ""
     trace_id: str = ""
+    callback: str = field(default="", repr=False)
+    """What the gateway's own API takes for this caller; empty where the call needs none."""
 
 
 class Callers(Protocol):
@@ -59,11 +62,15 @@ class LocalCaller:
 
     project: str = "local"
     databases: tuple[Database, ...] = ()
-    scopes: frozenset[str] = field(default=frozenset({CALL, ADMIN}))
+    scopes: frozenset[str] = field(default=frozenset({CALL, MANAGE, ADMIN}))
+    callback: str = field(default="", repr=False)
+    """An API key of the gateway, for the servers that act through it."""
 
     def current(self) -> Caller:
         """The local operator, who may do everything."""
-        return Caller(project=self.project, scopes=self.scopes, databases=self.databases)
+        return Caller(
+            project=self.project, scopes=self.scopes, databases=self.databases, callback=self.callback
+        )
 
 
 class SignedCallers:
@@ -82,6 +89,7 @@ class SignedCallers:
             user=claims.sub,
             request_id=claims.request_id,
             trace_id=claims.trace_id,
+            callback=claims.callback,
         )
 
 
@@ -98,6 +106,7 @@ class Claims(BaseModel, frozen=True):
     iat: int
     exp: int
     databases: tuple[Database, ...] = ()
+    callback: str = Field(default="", repr=False)
 
 
 class ContextVerifier(TokenVerifier):

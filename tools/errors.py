@@ -9,6 +9,9 @@
     │   └── UnknownDocument     no such document in this project
     ├── StorageError            the disk is full or refuses to write
     ├── EmbeddingsUnavailable   llm_server gave no vectors; the caller may go on without
+    ├── GatewayError
+    │   ├── GatewayUnavailable  the gateway does not answer
+    │   └── GatewayRefused      the gateway refused, its text says why
     └── DatabaseError
         ├── UnknownDatabase     no such name in this project, or an address that cannot be used
         ├── QueryRefused        the statement is not one that may run here
@@ -53,6 +56,18 @@ class StorageError(ToolsError):
 
 class EmbeddingsUnavailable(ToolsError):
     """No vectors could be had from the embeddings service."""
+
+
+class GatewayError(ToolsError):
+    """Base of what goes wrong where a tool acts through the gateway."""
+
+
+class GatewayUnavailable(GatewayError):
+    """The gateway does not answer; the same call may succeed later."""
+
+
+class GatewayRefused(GatewayError):
+    """The gateway refused; its text says what to change."""
 
 
 class DatabaseError(ToolsError):

@@ -47,6 +47,11 @@ class Settings(BaseSettings):
     """Largest document that is taken in."""
     parse_seconds: float = Field(default=300.0, gt=0)
     """Longest time that a parser may spend on one document."""
+    gateway_url: str = "http://127.0.0.1:8080"
+    """The gateway, through which datasets and jobs are acted on."""
+    gateway_key: SecretStr | None = None
+    """An API key of the gateway with the scope manage, for `python -m tools data` and `training` alone; the
+    service never uses it: each call brings what its caller may."""
     sql_rows: int = Field(default=1000, ge=1, le=100_000)
     """Rows that one query returns at most."""
     sql_bytes: int = Field(default=2 * MEBIBYTE, ge=1024)

@@ -55,15 +55,15 @@ def checked_name(raw: str | None) -> tuple[str, str]:
     return name, TYPES[suffix]
 
 
-async def receive(upload: UploadFile, folder: Path, limit: int) -> Stored:
-    """Writes an upload to a temporary file of `folder` and syncs it.
+async def receive(upload: UploadFile, folder: Path, limit: int, *, as_named: bool = True) -> Stored:
+    """Writes an upload to a temporary file of `folder` and syncs it. `as_named`: the name says what it is.
 
     Raises TooLarge over `limit` bytes, BadRequest for an empty file, WrongMediaType where the content is not
     what the name says, StorageFull; nothing is left behind then.
     """
     path = folder / f".{new_id()}.part"
     digest, size = hashlib.sha256(), 0
-    suffix = PurePosixPath(upload.filename or "").suffix.lower()
+    suffix = PurePosixPath(upload.filename or "").suffix.lower() if as_named else ""
     with _removed_on_error(path):
         with await asyncio.to_thread(path.open, "wb") as file:
             while block := await upload.read(BLOCK):

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import mcp_types
 
-from gateway.context import ADMIN, CALL, CallIdentity
+from gateway.callback import Callbacks
+from gateway.context import ADMIN, CALL, MANAGE, CallIdentity
 from gateway.databases.service import Databases
 from gateway.errors import Forbidden, NotFound
 from gateway.hop import Hop, Progress
 from gateway.ids import new_id
-from gateway.policy import Caller, ProjectFacts, Scope, decide
+from gateway.policy import MANAGER_TOOLS, Caller, ProjectFacts, Scope, decide
 from gateway.projects.store import Project
 
 LISTING_SECONDS = 5.0
 
 
 class ToolCalls:
-    def __init__(self, hop: Hop, databases: Databases) -> None:
+    def __init__(self, hop: Hop, databases: Databases, callbacks: Callbacks) -> None:
         self._hop = hop
         self._databases = databases
+        self._callbacks = callbacks
         self._listed: dict[tuple[str, ...], tuple[float, list[mcp_types.Tool]]] = {}
 
     async def permitted(self, caller: Caller, project: Project, request_id: str) -> list[mcp_types.Tool]:
@@ -60,10 +63,13 @@ class ToolCalls:
             raise NotFound(f"No tool {name!r}. Tools: {', '.join(known)}.", code="tool_not_found")
         addresses = [(link.name, link.url) for link in await self._databases.addresses(project.id)]
         identity = self._identity(caller, project, request_id, addresses)
+        if name in MANAGER_TOOLS:
+            identity = replace(identity, callback=self._callbacks.mint(caller, project.id))
         return await self._hop.call(identity, name, arguments, progress)
 
     def _identity(
         self, caller: Caller, project: Project, request_id: str, databases: list[tuple[str, str]]
     ) -> CallIdentity:
-        scopes = (CALL, ADMIN) if caller.has(Scope.ADMIN) else (CALL,)
+        given = {CALL: True, MANAGE: caller.has(Scope.MANAGE), ADMIN: caller.has(Scope.ADMIN)}
+        scopes = tuple(scope for scope, has in given.items() if has)
         return CallIdentity(caller.user_id, project.id, request_id, new_id(), scopes, databases)

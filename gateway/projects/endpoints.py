@@ -37,5 +37,6 @@ async def delete_project(found: ProjectDep, services: ServicesDep) -> Response:
     """Deletes the project with its documents, databases and conversations."""
     for document in await services.documents.of(found.id):
         await services.documents.delete(found.id, document.id)
+    await services.datasets.clear(found)
     await services.projects.delete(found)
     return Response(status_code=204)

@@ -12,10 +12,15 @@ from typing import Any
 import psycopg
 import pytest
 import pytest_asyncio
+from pydantic import SecretStr
 from sqlalchemy.engine import make_url
 
-from tests.gateway.service import Gateway, neighbours, running, settings, until
-from tests.graphs.model_server import Reply, forced_tool, last_user
+from tests.gateway.service import CONTEXT_KEY, Gateway, neighbours, running, settings, until
+from tests.gateway.worker import worker
+from tests.graphs.model_server import Reply, forced_tool, last_user, serving
+from tests.tools.serving import free_port
+from tools.app import create_app as create_tools
+from tools.settings import Settings as ToolSettings
 
 QUOTE = 'The documents say: "Employees accrue 4 hours of sick leave every pay period." [1]'
 
@@ -98,6 +103,23 @@ async def on_any(
     chosen = settings(folder, database_url=url)
     async with neighbours(folder, clerk) as (model, tools), running(chosen, model, tools) as up:
         yield up
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def working(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gateway]:
+    """A gateway on SQLite with a real worker beside it, and with the tools service of the product."""
+    folder, port = tmp_path_factory.mktemp("working"), free_port()
+    reached = ToolSettings(
+        data=folder / "tools", context_key=SecretStr(CONTEXT_KEY), gateway_url=f"http://127.0.0.1:{port}"
+    )
+    with worker(folder):
+        async with (
+            neighbours(folder, clerk) as (model, tools),
+            serving(create_tools(reached)) as tools_url,
+        ):
+            tools.url = tools_url
+            async with running(settings(folder), model, tools, port) as up:
+                yield up
 
 
 @pytest_asyncio.fixture(loop_scope="module")

@@ -217,11 +217,13 @@ def settings(folder: Path, **changes: Any) -> Settings:
 
 
 @asynccontextmanager
-async def running(chosen: Settings, model: ModelServer, tools: Tools) -> AsyncIterator[Gateway]:
+async def running(
+    chosen: Settings, model: ModelServer, tools: Tools, port: int = 0
+) -> AsyncIterator[Gateway]:
     """A gateway on the neighbours that are there already."""
     full = chosen.model_copy(update={"llm_url": model.url, "tools_url": tools.url})
     app = create_app(full)
-    async with serving(app) as url:
+    async with serving(app, port) as url:
         headers = {"Authorization": f"Bearer {full.admin_key.get_secret_value()}"}
         async with httpx2.AsyncClient(base_url=url, headers=headers, timeout=30, trust_env=False) as client:
             yield Gateway(url, client, model, tools, full, app)

@@ -7,12 +7,15 @@ from typing import Any
 from fastmcp import Client, FastMCP
 
 from tools.context import LocalCaller
+from tools.data import server as data
 from tools.rag import server as rag
 from tools.settings import Settings
 from tools.sql import server as sql
+from tools.training import server as training
 
 LEARNT = Path(__file__).parents[2] / "rlhf" / "starter" / "tools.json"
 SERVED = ("rag_search", "rag_documents", "sql_query", "sql_describe")
+SERVED += ("data_validate", "training_start", "jobs_status", "jobs_cancel")
 
 
 def signature(name: str, description: str | None, schema: dict[str, Any]) -> dict[str, Any]:
@@ -30,6 +33,9 @@ async def test_the_model_learnt_the_tools_that_are_served(settings: Settings) ->
     both: FastMCP = FastMCP("both")
     both.mount(rag.create_server(settings, LocalCaller()), namespace="rag")
     both.mount(sql.create_server(settings, LocalCaller()), namespace="sql")
+    both.mount(data.create_server(settings, LocalCaller()), namespace="data")
+    both.mount(training.create_training(settings, LocalCaller()), namespace="training")
+    both.mount(training.create_jobs(settings, LocalCaller()), namespace="jobs")
     async with Client(both) as client:
         listed = {
             tool.name: signature(tool.name, tool.description, tool.input_schema)

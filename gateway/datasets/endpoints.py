@@ -1,0 +1,92 @@
+"""/datasets of a project: that of `X-Project`, of the key, or the default one."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, File, Form, Query, Response, UploadFile
+from starlette.responses import FileResponse
+
+from gateway.datasets.schemas import (
+    BuildIn,
+    CheckOut,
+    DatasetDetail,
+    DatasetOut,
+    Part,
+    Target,
+    dataset_detail,
+    dataset_out,
+)
+from gateway.deps import AskedProjectDep, CallerDep, RequestId, ServicesDep, needs
+from gateway.policy import Scope
+from gateway.wire import Items
+
+# Rows hold what users said: reading them takes the same right as changing them.
+router = APIRouter(prefix="/datasets", tags=["datasets"], dependencies=[needs(Scope.MANAGE)])
+
+
+@router.get("")
+async def datasets(project: AskedProjectDep, services: ServicesDep) -> Items[DatasetOut]:
+    return Items(items=[dataset_out(row) for row in await services.datasets.all(project)])
+
+
+@router.post("", status_code=201)
+async def upload(
+    file: Annotated[UploadFile, File()],
+    project: AskedProjectDep,
+    services: ServicesDep,
+    caller: CallerDep,
+    response: Response,
+    name: Annotated[str | None, Form(max_length=100)] = None,
+) -> DatasetOut:
+    """JSON lines, CSV or Parquet, whatever the name says. 200: this content has this name already."""
+    row, fresh = await services.datasets.upload(caller, project, file, name)
+    response.status_code = 201 if fresh else 200
+    return dataset_out(row)
+
+
+@router.post("/build", status_code=202)
+async def build(
+    body: BuildIn, project: AskedProjectDep, services: ServicesDep, caller: CallerDep
+) -> DatasetOut:
+    """Checked, without duplicates, split so that nothing leaks; `job_id` names the job that does it."""
+    return dataset_out(await services.datasets.build(caller, project, body))
+
+
+@router.get("/{dataset}")
+async def dataset(dataset: str, project: AskedProjectDep, services: ServicesDep) -> DatasetDetail:
+    row = await services.datasets.get(project, dataset)
+    return dataset_detail(row, *await services.datasets.lineage(project, row))
+
+
+@router.post("/{dataset}/validate")
+async def validate(
+    dataset: str, project: AskedProjectDep, services: ServicesDep, caller: CallerDep, response: Response
+) -> CheckOut:
+    """Missing values, duplicates, near-duplicates, personal data. 202 with a job's id for a long file."""
+    found = await services.datasets.check(caller, project, dataset)
+    response.status_code = 202 if found.job_id else 200
+    return found
+
+
+@router.get("/{dataset}/download")
+async def download(
+    dataset: str,
+    project: AskedProjectDep,
+    services: ServicesDep,
+    part: Annotated[Part, Query()] = "data",
+    target: Annotated[Target, Query(alias="format")] = "original",
+) -> FileResponse:
+    """A file of the dataset; answers ranges (RFC 9110, section 14)."""
+    row, path = await services.datasets.download(project, dataset, part, target)
+    name = f"{row.name}.{row.format}" if part == "data" else f"{row.name}-{path.name}"
+    return FileResponse(path, filename=name, media_type="application/octet-stream")
+
+
+@router.delete("/{dataset}", status_code=204)
+async def delete(
+    dataset: str, project: AskedProjectDep, services: ServicesDep, caller: CallerDep, request_id: RequestId
+) -> Response:
+    async with services.audit.act(caller, request_id, "dataset.delete", dataset, project=project.id):
+        await services.datasets.delete(project, dataset)
+    return Response(status_code=204)

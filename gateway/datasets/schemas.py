@@ -1,0 +1,98 @@
+"""Datasets on the wire."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from gateway.datasets.store import Dataset
+from rlhf.data.split import KEYS, Key
+
+NAME = r"^[A-Za-z0-9][\w. -]{0,99}$"
+Part = Literal["data", "train", "held_out", "manifest", "card"]
+Target = Literal["original", "trl", "trlx", "csv"]
+
+
+class BuildIn(BaseModel):
+    """A dataset that can be trained on, from files of preferences."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(pattern=NAME)
+    sources: list[str] = Field(min_length=1, max_length=50)
+    """Uploaded datasets of the project, by id or name."""
+    held_out: float = Field(default=0.2, gt=0, lt=1)
+    """Share of the rows that nobody trains on."""
+    seed: int = Field(default=0, ge=0, le=2**31)
+    redact_pii: bool = False
+    split_by: list[Key] = Field(default=list(KEYS), min_length=1)
+    """What keeps rows on one side."""
+
+
+class DatasetOut(BaseModel):
+    id: str
+    name: str
+    kind: Literal["file", "preference"]
+    """`file` was uploaded, `preference` was built and can be trained on."""
+    format: str
+    state: Literal["ready", "building", "failed"]
+    error: str | None
+    digest: str
+    bytes: int
+    rows: int | None
+    shape: str | None
+    job_id: str | None
+    created_at: datetime
+
+
+class LinkOut(BaseModel):
+    id: str
+    name: str
+
+
+class DatasetDetail(DatasetOut):
+    """`facts`: columns and text statistics of a file, the manifest of a dataset that was built."""
+
+    facts: dict[str, Any]
+    parents: list[LinkOut]
+    children: list[LinkOut]
+
+
+class FindingOut(BaseModel):
+    level: Literal["error", "warning"]
+    rule: str
+    count: int
+    examples: list[str]
+    """`file:line` and details of the first few."""
+
+
+class CheckOut(BaseModel):
+    """`job_id`: the file is long, the job's result has the rest."""
+
+    rows: int | None = None
+    errors: int | None = None
+    warnings: int | None = None
+    findings: list[FindingOut] = Field(default_factory=list)
+    job_id: str | None = None
+
+
+def dataset_out(row: Dataset) -> DatasetOut:
+    return DatasetOut(**_columns(row))
+
+
+def dataset_detail(row: Dataset, parents: list[Dataset], children: list[Dataset]) -> DatasetDetail:
+    return DatasetDetail(
+        **_columns(row),
+        facts=row.facts,
+        parents=[LinkOut(id=one.id, name=one.name) for one in parents],
+        children=[LinkOut(id=one.id, name=one.name) for one in children],
+    )
+
+
+def _columns(row: Dataset) -> dict[str, Any]:
+    own = {"id", "name", "kind", "format", "state", "error", "digest", "bytes", "job_id", "created_at"}
+    rows = row.facts.get("rows")
+    total = sum(rows.values()) if isinstance(rows, dict) else rows
+    return {**{name: getattr(row, name) for name in own}, "rows": total, "shape": row.facts.get("shape")}

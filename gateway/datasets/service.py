@@ -1,0 +1,243 @@
+"""Datasets of a project: what was uploaded, what was built from it, and where each comes from."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path, PurePosixPath
+from re import fullmatch, sub
+from typing import Any
+
+from sqlalchemy.exc import IntegrityError
+from starlette.datastructures import UploadFile
+
+from gateway.datasets import child, store
+from gateway.datasets.files import Files
+from gateway.datasets.schemas import NAME, BuildIn, CheckOut
+from gateway.datasets.store import Dataset
+from gateway.db.database import Database, unbroken
+from gateway.documents.upload import Stored, receive
+from gateway.errors import BadRequest, Conflict, NotFound
+from gateway.jobs.service import JobService
+from gateway.policy import Caller
+from gateway.projects.store import Project
+from rlhf.jobs import Job, Kind, State
+
+LONG = 4 << 20
+"""Bytes above which a file is checked by a job."""
+LIMIT = f"--memory={child.MEGABYTES}"
+
+
+class Datasets:
+    def __init__(self, database: Database, jobs: JobService, files: Files, limit: int) -> None:
+        self._database = database
+        self._jobs = jobs
+        self.files = files
+        self._limit = limit
+
+    async def prepare(self) -> None:
+        await asyncio.to_thread(self.files.prepare)
+
+    async def upload(
+        self, caller: Caller, project: Project, file: UploadFile, name: str | None
+    ) -> tuple[Dataset, bool]:
+        """The dataset and whether it is new: the same content again is the same dataset.
+
+        Raises BadRequest for a file that cannot be read, naming the byte or the line, TooLarge, Conflict.
+        """
+        given = name or _name_of(file.filename)
+        if not fullmatch(NAME, given):
+            raise BadRequest(f"{given!r} is no name for a dataset: letters, digits, - . _", param="name")
+        stored = await receive(file, self.files.root, self._limit, as_named=False)
+        try:
+            facts = await child.dataset("inspect", str(stored.path), LIMIT)
+            return await self._record(caller, project, given, stored, facts)
+        finally:
+            await asyncio.to_thread(stored.path.unlink, missing_ok=True)
+
+    @unbroken
+    async def _record(
+        self, caller: Caller, project: Project, name: str, stored: Stored, facts: dict[str, Any]
+    ) -> tuple[Dataset, bool]:
+        async with self._database.write() as session:
+            there = await store.find(session, project.id, name)
+            if there is not None and there.digest == stored.sha256:
+                return there, False
+            if there is not None:
+                raise Conflict(f"A dataset {name!r} exists already; choose another name.", param="name")
+            row = Dataset(
+                project_id=project.id, user_id=caller.user_id, name=name, kind="file", state="ready"
+            )
+            row.format, row.digest, row.bytes = facts["format"], stored.sha256, stored.bytes
+            row.facts, row.parents = {**facts, "file": name}, []
+            session.add(row)
+            await session.flush()
+            # Inside the transaction: a row without its file is never committed.
+            await asyncio.to_thread(self.files.take, stored.path, stored.sha256, row.format)
+        return row, True
+
+    @unbroken
+    async def _all(self, project: Project) -> list[Dataset]:
+        async with self._database.read() as session:
+            return await store.of_project(session, project.id)
+
+    async def all(self, project: Project) -> list[Dataset]:
+        return [await self._settled(row) for row in await self._all(project)]
+
+    async def get(self, project: Project, reference: str) -> Dataset:
+        """By id or name. Raises NotFound, in the same words for what is another project's."""
+        row = await self._find(project, reference)
+        if row is None:
+            names = ", ".join(one.name for one in await self._all(project)) or "none"
+            raise NotFound(f"No dataset {reference!r} in this project. Datasets: {names}.")
+        return await self._settled(row)
+
+    @unbroken
+    async def _find(self, project: Project, reference: str) -> Dataset | None:
+        async with self._database.read() as session:
+            return await store.find(session, project.id, reference)
+
+    async def lineage(self, project: Project, row: Dataset) -> tuple[list[Dataset], list[Dataset]]:
+        """What it was built from, and what was built from it."""
+        rows = await self._all(project)
+        return [one for one in rows if one.id in row.parents], [one for one in rows if row.id in one.parents]
+
+    async def check(self, caller: Caller, project: Project, reference: str) -> CheckOut:
+        """What is wrong with a file, at once or, where it is long, by a job."""
+        row = await self._file(project, reference)
+        source = str(self.files.source(row))
+        if row.bytes > LONG:
+            steps = {"check": _step("dataset-check", {"file": source, "name": row.name})}
+            return CheckOut(job_id=await self._ask(caller, project, f"check {row.name}", steps))
+        said = await child.dataset("validate", source, f"--name={row.name}", LIMIT)
+        return CheckOut.model_validate(said)
+
+    async def build(self, caller: Caller, project: Project, wanted: BuildIn) -> Dataset:
+        """The row of a dataset that a job builds. Raises NotFound, Conflict, BadRequest."""
+        sources = [await self._file(project, reference) for reference in wanted.sources]
+        for source in sources:
+            if (found := source.facts.get("shape")) != "preference":
+                raise BadRequest(
+                    f"{source.name!r} holds rows of the shape {found!r}; only preferences can be built "
+                    "from: columns prompt, chosen, rejected",
+                    param="sources",
+                )
+        if await self._find(project, wanted.name):
+            raise Conflict(f"A dataset {wanted.name!r} exists already; choose another name.", param="name")
+        given = wanted.model_dump(include={"held_out", "seed", "redact_pii", "split_by"})
+        files = {source.name: str(self.files.source(source)) for source in sources}
+        steps = {"build": _step("dataset-build", {"files": files, **given})}
+        job_id = await self._ask(caller, project, f"build {wanted.name}", steps)
+        row = Dataset(project_id=project.id, user_id=caller.user_id, name=wanted.name, kind="preference")
+        row.format, row.state, row.digest, row.bytes, row.job_id = "jsonl", "building", "", 0, job_id
+        row.facts, row.parents = {"shape": "preference"}, [source.id for source in sources]
+        return await self._added(row)
+
+    @unbroken
+    async def _added(self, row: Dataset) -> Dataset:
+        try:
+            async with self._database.write() as session:
+                session.add(row)
+        except IntegrityError as error:
+            raise Conflict(f"A dataset {row.name!r} exists already.", param="name") from error
+        return row
+
+    async def _ask(self, caller: Caller, project: Project, title: str, steps: dict[str, Any]) -> str:
+        content = {"name": "dataset", "steps": steps}
+        return await self._jobs.ask(caller, project, Kind.PIPELINE, [content, {}], title, "dataset")
+
+    async def _file(self, project: Project, reference: str) -> Dataset:
+        row = await self.get(project, reference)
+        if row.kind != "file":
+            raise BadRequest(f"{row.name!r} was built; name a dataset that was uploaded.")
+        return row
+
+    async def _settled(self, row: Dataset) -> Dataset:
+        """The row with what became of its job: nobody has to wait for it."""
+        if row.kind == "file" or row.state == "ready" or not row.job_id:
+            return row
+        try:
+            job = await self._jobs.state(row.job_id)
+        except NotFound:
+            return await self._write(row, {"state": "failed", "error": "Its job was erased."})
+        if job.state not in (State.DONE, State.FAILED, State.CANCELLED) and row.state == "building":
+            return row
+        return await self._write(row, _outcome(job))
+
+    @unbroken
+    async def _write(self, row: Dataset, values: dict[str, Any]) -> Dataset:
+        async with self._database.write() as session:
+            merged: Dataset = await session.merge(row)
+            for name, value in values.items():
+                setattr(merged, name, value)
+            if values["state"] == "ready":
+                merged.bytes = await asyncio.to_thread(self.files.bytes_of, merged)
+        return merged
+
+    async def ready(self, project: Project, reference: str) -> Dataset:
+        """A dataset that can be read now. Raises NotFound, Conflict."""
+        row = await self.get(project, reference)
+        if row.state != "ready":
+            raise Conflict(f"{row.name!r} is {row.state}{f': {row.error}' if row.error else ''}.")
+        return row
+
+    async def download(
+        self, project: Project, reference: str, part: str, target: str
+    ) -> tuple[Dataset, Path]:
+        """The dataset and a file of it. Raises NotFound, BadRequest, Conflict."""
+        row = await self.ready(project, reference)
+        if (row.kind == "file") != (part == "data"):
+            parts = "data" if row.kind == "file" else "train, held_out, manifest, card"
+            raise BadRequest(f"{row.name!r} has no part {part!r}; parts: {parts}", param="part")
+        if target == "original":
+            return row, self.files.part(row, part)
+        if part not in ("train", "held_out"):
+            raise BadRequest("Only train and held_out have other formats.", param="format")
+        out = self.files.export_folder(row, target)
+        file = out / f"{part}.{'csv' if target == 'csv' else 'jsonl'}"
+        if not await asyncio.to_thread(file.is_file):
+            await child.run("export", str(self.files.folder(row)), "--to", target, "--out", str(out))
+        return row, file
+
+    async def delete(self, project: Project, reference: str) -> None:
+        """Raises NotFound, Conflict while it is being built."""
+        row = await self.get(project, reference)
+        if row.state == "building":
+            raise Conflict(f"{row.name!r} is being built; cancel job {row.job_id} first.")
+        await self._drop(row)
+
+    async def clear(self, project: Project) -> None:
+        """Delete all of a project, those that are being built too."""
+        for row in await self.all(project):
+            if row.state == "building" and row.job_id:
+                await self._jobs.stop(row.job_id)
+            await self._drop(row)
+
+    async def _drop(self, row: Dataset) -> None:
+        left = await self._forget(row)
+        if row.digest and not left:
+            await asyncio.to_thread(self.files.remove, row)
+
+    @unbroken
+    async def _forget(self, row: Dataset) -> int:
+        async with self._database.write() as session:
+            await session.delete(await session.merge(row))
+            await session.flush()
+            return await store.with_digest(session, row.digest)
+
+
+def _name_of(filename: str | None) -> str:
+    stem = PurePosixPath((filename or "").replace("\\", "/")).stem
+    return sub(r"[^\w. -]", "-", stem).strip(". -_")[:100] or "dataset"
+
+
+def _step(kind: str, given: dict[str, Any]) -> dict[str, Any]:
+    return {"kind": kind, "with": given, "retry": {"times": 0}, "memory_mb": 8000}
+
+
+def _outcome(job: Job) -> dict[str, Any]:
+    if job.state is State.DONE:
+        built = job.result["build"]["dataset"]
+        return {"state": "ready", "error": None, "digest": built["digest"], "facts": built["facts"]}
+    ended = job.state in (State.FAILED, State.CANCELLED)
+    why = (job.error or "The job was cancelled.") if ended else None
+    return {"state": "failed" if ended else "building", "error": why}

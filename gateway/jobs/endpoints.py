@@ -1,0 +1,107 @@
+"""/jobs: start, list, watch, cancel, resume, erase."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Header, Query, Response
+from starlette.responses import JSONResponse
+
+from gateway.deps import AskedProjectDep, CallerDep, RequestId, ServicesDep, needs
+from gateway.jobs.schemas import ApprovalIn, JobDetail, JobIn, JobOut, LineOut
+from gateway.jobs.start import start
+from gateway.policy import Scope
+from gateway.sse import EventStream
+from gateway.wire import Items
+from rlhf.jobs import ENDED, State
+
+router = APIRouter(prefix="/jobs", tags=["jobs"], dependencies=[needs(Scope.MANAGE)])
+
+
+@router.get("")
+async def jobs(
+    services: ServicesDep,
+    caller: CallerDep,
+    project: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> Items[JobOut]:
+    """The newest first; of one project, or of all that the key reaches."""
+    found = await services.projects.get(caller, project) if project else None
+    return Items(items=await services.jobs.all(caller, found.id if found else None, limit))
+
+
+@router.post("", status_code=202)
+async def start_job(
+    body: Annotated[JobIn, Body()],
+    project: AskedProjectDep,
+    services: ServicesDep,
+    caller: CallerDep,
+    request_id: RequestId,
+) -> JobDetail:
+    async with services.audit.act(caller, request_id, "job.start", body.kind, project=project.id):
+        job_id = await start(services.jobs, services.datasets, caller, project, body)
+    return await services.jobs.get(caller, job_id)
+
+
+@router.get("/{job_id}")
+async def job(job_id: str, services: ServicesDep, caller: CallerDep) -> JobDetail:
+    return await services.jobs.get(caller, job_id)
+
+
+@router.post("/{job_id}/cancel")
+@router.post("/{job_id}/stop", include_in_schema=False)
+async def cancel(job_id: str, services: ServicesDep, caller: CallerDep, request_id: RequestId) -> JobDetail:
+    async with services.audit.act(caller, request_id, "job.cancel", job_id):
+        return await services.jobs.cancel(caller, job_id)
+
+
+@router.post("/{job_id}/resume")
+async def resume(job_id: str, services: ServicesDep, caller: CallerDep, request_id: RequestId) -> JobDetail:
+    """Once more what failed or was cancelled; what is done is not done again."""
+    async with services.audit.act(caller, request_id, "job.resume", job_id):
+        return await services.jobs.resume(caller, job_id)
+
+
+@router.post("/{job_id}/approve")
+async def approve(
+    job_id: str, body: ApprovalIn, services: ServicesDep, caller: CallerDep, request_id: RequestId
+) -> JobDetail:
+    """Answer a step of a pipeline that waits for a person."""
+    detail = {"step": body.step, "approved": body.approved}
+    async with services.audit.act(caller, request_id, "job.approve", job_id, **detail):
+        return await services.jobs.approve(caller, job_id, body.step, body.approved, body.note)
+
+
+@router.delete("/{job_id}", status_code=202, response_model=JobDetail, responses={204: {}})
+async def delete(job_id: str, services: ServicesDep, caller: CallerDep, request_id: RequestId) -> Response:
+    """Cancels a job that runs or waits (202); erases one that has ended (204)."""
+    found = await services.jobs.get(caller, job_id)
+    if State(found.state) not in ENDED:
+        cancelled = await cancel(job_id, services, caller, request_id)
+        return JSONResponse(cancelled.model_dump(mode="json"), 202)
+    async with services.audit.act(caller, request_id, "job.erase", job_id):
+        await services.jobs.erase(caller, job_id)
+    return Response(status_code=204)
+
+
+@router.get("/{job_id}/log")
+async def log(
+    job_id: str, services: ServicesDep, caller: CallerDep, after: Annotated[int, Query(ge=0)] = 0
+) -> Items[LineOut]:
+    """What it said after line `after`."""
+    return Items(items=await services.jobs.log(caller, job_id, after))
+
+
+@router.get("/{job_id}/events")
+async def events(
+    job_id: str,
+    services: ServicesDep,
+    caller: CallerDep,
+    after: Annotated[int, Query(ge=0)] = 0,
+    last: Annotated[str | None, Header(alias="Last-Event-ID")] = None,
+) -> EventStream:
+    """Server-sent events: `line`s with their number, `job` for state and progress, `end`. A reader that
+    comes back with Last-Event-ID goes on behind that line.
+    """
+    begin = int(last) if last and last.isdigit() and len(last) < 16 else after
+    return EventStream(await services.jobs.events(caller, job_id, begin))

@@ -1,0 +1,146 @@
+"""The registry of models: what there is, where it comes from, which one answers."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import mkdtemp
+
+from starlette.datastructures import UploadFile
+
+from gateway.documents.upload import receive
+from gateway.errors import Conflict, GatewayError, UpstreamFailed
+from gateway.models.archive import packed, unpack
+from gateway.models.card import card
+from gateway.models.schemas import DeployedOut, LineageOut, ModelOut, VersionDetail, VersionOut
+from gateway.models.server import AdapterServer
+from gateway.models.shelf import Shelf
+from rlhf.registry import LIVE, PREVIOUS
+
+
+class ModelRegistry:
+    """Args:
+    shelf: DATA/adapters.
+    incoming: folder of uploads that are on their way.
+    limit: bytes of an upload, and of what it unpacks to.
+    """
+
+    def __init__(self, shelf: Shelf, server: AdapterServer, incoming: Path, limit: int) -> None:
+        self._shelf, self._server = shelf, server
+        self._incoming, self._limit = incoming, limit
+        # The aliases are one file that is read, changed and written.
+        self._changing = asyncio.Lock()
+
+    def prepare(self) -> None:
+        """Make the folder of uploads, and remove what the last process left in it. Blocking."""
+        shutil.rmtree(self._incoming, ignore_errors=True)
+        self._incoming.mkdir(parents=True)
+
+    async def all(self) -> list[ModelOut]:
+        return await asyncio.to_thread(self._shelf.models)
+
+    async def get(self, name: str) -> ModelOut:
+        return await asyncio.to_thread(self._shelf.model, name)
+
+    async def version(self, name: str, ref: str) -> VersionDetail:
+        version = await asyncio.to_thread(self._shelf.find, name, ref)
+        try:
+            served = await self._server.serves(name, version.digest)
+        except GatewayError:
+            served = False
+        return await asyncio.to_thread(self._shelf.detail, version, served)
+
+    async def lineage(self, name: str, ref: str) -> LineageOut:
+        version = await asyncio.to_thread(self._shelf.find, name, ref)
+        return await asyncio.to_thread(self._shelf.lineage, version)
+
+    async def touched(self, user: str | None, trace: str | None) -> list[VersionOut]:
+        """The versions that learnt from a user, or from a trace."""
+        if user:
+            return await asyncio.to_thread(self._shelf.of_user, user)
+        return await asyncio.to_thread(self._shelf.of_trace, trace or "")
+
+    async def card(self, name: str, ref: str) -> str:
+        version = await asyncio.to_thread(self._shelf.find, name, ref)
+        aliases, report = self._shelf.aliases_of(version), self._shelf.report(version)
+        return await asyncio.to_thread(card, version, aliases, report)
+
+    async def download(self, name: str, ref: str) -> tuple[str, Iterator[bytes]]:
+        """A file name and the archive. Raises Conflict where the version is damaged."""
+        version = await asyncio.to_thread(self._shelf.whole, name, ref)
+        top = f"{name}-{version.short}"
+        return f"{top}.zip", packed(version.folder, top)
+
+    async def take(self, name: str, file: UploadFile, source: str, by: str) -> VersionDetail:
+        """An adapter that was trained elsewhere, from a ZIP archive of its PEFT folder.
+
+        Raises BadRequest, TooLarge.
+        """
+        stored = await receive(file, self._incoming, self._limit, as_named=False)
+        folder = Path(mkdtemp(dir=self._incoming))
+        try:
+            await asyncio.to_thread(unpack, stored.path, folder, self._limit)
+            lineage = {"imported": True, "source": source, "by": by, "archive_sha256": stored.sha256}
+            version = await asyncio.to_thread(self._shelf.take, name, folder, lineage)
+        finally:
+            await asyncio.to_thread(shutil.rmtree, folder, True)
+            stored.path.unlink(missing_ok=True)
+        return await asyncio.to_thread(self._shelf.detail, version, False)
+
+    async def deploy(self, name: str, ref: str) -> DeployedOut:
+        """Load a version into the model server and let the name mean it, there and here.
+
+        Whatever goes wrong before the last step leaves the name as it was.
+        """
+        async with self._changing:
+            version = await asyncio.to_thread(self._shelf.whole, name, ref)
+            was = await self._server.stable(name)
+            digest = await self._server.load(name, version.folder)
+            if digest != version.digest:
+                await self._server.unload(name, digest)
+                raise UpstreamFailed(
+                    f"The model server calls {version.folder.name} {digest}, not {version.digest}."
+                )
+            if was not in (None, digest):
+                await self._server.promote(name, digest, str(was))
+            await asyncio.to_thread(self._shelf.registry.promote, version)
+            return await self._deployed(name)
+
+    async def rollback(self, name: str) -> DeployedOut:
+        """What was live before is live again, in the model server and in the registry."""
+        async with self._changing:
+            await asyncio.to_thread(self._shelf.versions, name)
+            aliases = self._shelf.registry.aliases(name)
+            if PREVIOUS not in aliases:
+                raise Conflict(f"{name!r} has no previous version to go back to.")
+            previous = await asyncio.to_thread(self._shelf.whole, name, aliases[PREVIOUS])
+            was = await self._server.stable(name)
+            if was != previous.digest:
+                # Loaded again where a restart has forgotten it; the server's own rollback could not find it.
+                await self._server.load(name, previous.folder)
+                if was is not None:
+                    await self._server.promote(name, previous.digest, was)
+            await asyncio.to_thread(self._shelf.registry.rollback, name)
+            return await self._deployed(name)
+
+    async def delete(self, name: str, ref: str) -> None:
+        """Raises Conflict while an alias means it or the model server has it."""
+        async with self._changing:
+            version = await asyncio.to_thread(self._shelf.find, name, ref)
+            held = [alias for alias in self._shelf.aliases_of(version) if alias in (LIVE, PREVIOUS)]
+            if held:
+                raise Conflict(
+                    f"{name} {version.short} is {' and '.join(held)}: deploy another version first."
+                )
+            if await self._server.serves(name, version.digest):
+                raise Conflict(f"The model server serves {name} {version.short}: unload it first.")
+            await asyncio.to_thread(self._shelf.delete, name, version.digest)
+
+    async def _deployed(self, name: str) -> DeployedOut:
+        live, previous = self._shelf.live(name)
+        now = await self._server.stable(name)
+        if now != live:
+            raise Conflict(f"The model server answers with {now}, the registry says {live}: deploy again.")
+        return DeployedOut(name=name, live=live, previous=previous)

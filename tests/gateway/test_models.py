@@ -1,0 +1,236 @@
+"""The registry over HTTP with a real model server: deployed, rolled back, traced to people, packed."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx2
+import pytest
+import pytest_asyncio
+
+from gateway.app import create_app
+from gateway.models.archive import packed
+from llm_server.settings import Settings as ServerSettings
+from rlhf.registry import CONFIG, PAIRS, WEIGHTS, Registry, Version, content_digest
+from tests.gateway.service import settings
+from tests.graphs.model_server import serving
+from tests.llm_server.adapters.making import make_adapter
+from tests.llm_server.conftest import ADMIN, USER
+from tests.llm_server.conftest import serving as serving_models
+from tests.llm_server.tiny import make_tiny
+
+REGISTRY = "/api/v1/models-registry"
+
+
+@dataclass
+class Place:
+    """A gateway with its registry and a model server that may read it."""
+
+    data: Path
+    registry: Registry
+    client: httpx2.AsyncClient
+    server: httpx2.AsyncClient
+
+    def add(self, name: str, seed: int, user: str = "ann", parent: str | None = None) -> Version:
+        """A version that learnt from one pair of a user."""
+        trace = {"trace_id": f"trace-{seed}", "generation_id": f"gen-{seed}", "model": "tiny"}
+        pair = {"pair_id": f"p{seed}", "user": user, "session": "s", "source": "choice"}
+        pair |= {"chosen_trace": trace, "rejected_trace": None}
+        folder = make_adapter(self.data / "made" / str(seed), seed)
+        return self.registry.add(name, folder, {"base": "tiny", "parent": parent}, [pair])
+
+    async def stable(self, name: str) -> str | None:
+        cards = (await self.server.get("/adapters")).json()["data"]
+        return next((card["aliases"]["stable"] for card in cards if card["name"] == name), None)
+
+    async def deploy(self, name: str, version: str) -> httpx2.Response:
+        return await self.client.post(f"{REGISTRY}/{name}/deploy", json={"version": version})
+
+
+@pytest.fixture(scope="module")
+def model_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    folder = tmp_path_factory.mktemp("registry")
+    make_tiny(folder / "tiny")
+    (folder / "data" / "adapters").mkdir(parents=True)
+    chosen = ServerSettings(
+        model=str(folder / "tiny"),
+        data=folder / "models",
+        quantisation="f16",
+        embeddings=False,
+        threads=1,
+        api_key=USER,
+        admin_key=ADMIN,
+        adapter_folders=str(folder / "data" / "adapters"),
+    )
+    with serving_models(chosen) as url:
+        yield f"{url}/v1", folder / "data"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def place(model_url: tuple[str, Path]) -> AsyncIterator[Place]:
+    url, data = model_url
+    full = settings(data, llm_url=url, llm_api_key=USER, llm_admin_key=ADMIN, upload_megabytes=2)
+    key = {"Authorization": f"Bearer {full.admin_key.get_secret_value()}"}
+    admin = {"Authorization": f"Bearer {ADMIN}"}
+    async with (
+        serving(create_app(full)) as gateway,
+        httpx2.AsyncClient(base_url=gateway, headers=key, timeout=120, trust_env=False) as client,
+        httpx2.AsyncClient(base_url=url, headers=admin, timeout=120, trust_env=False) as server,
+    ):
+        yield Place(data, Registry(data), client, server)
+
+
+async def test_a_version_is_deployed_and_rolled_back_here_and_in_the_server(place: Place) -> None:
+    one, two = place.add("citing", 1), place.add("citing", 2)
+    first = await place.deploy("citing", one.short)
+    assert (first.status_code, first.json()["live"]) == (200, one.digest), first.text
+    assert await place.stable("citing") == one.digest
+    second = await place.deploy("citing", two.short)
+    assert second.json() == {"name": "citing", "live": two.digest, "previous": one.digest}
+    assert await place.stable("citing") == two.digest
+    shown = (await place.client.get(f"{REGISTRY}/citing/versions/live")).json()
+    assert (shown["digest"], shown["served"], shown["aliases"]) == (two.digest, True, ["live"])
+    assert set(shown["checksums"]) >= {CONFIG, WEIGHTS, PAIRS}
+    for ref in (one.short, two.short):
+        refused = await place.client.delete(f"{REGISTRY}/citing/versions/{ref}")
+        assert refused.status_code == 409
+        assert "deploy another version first" in refused.json()["error"]["message"]
+    back = await place.client.post(f"{REGISTRY}/citing/rollback")
+    assert back.json() == {"name": "citing", "live": one.digest, "previous": two.digest}
+    assert await place.stable("citing") == one.digest
+    acts = [entry["action"] for entry in (await place.client.get("/api/v1/audit")).json()["items"]]
+    assert acts[:3] == ["model.rollback", "model.delete.failed", "model.delete"]
+    assert acts.count("model.deploy") == 2
+
+
+async def test_what_cannot_be_deployed_leaves_the_name_as_it_was(place: Place) -> None:
+    good, bad = place.add("steady", 3), place.add("steady", 4)
+    assert (await place.deploy("steady", good.short)).status_code == 200
+    weights = bad.folder / WEIGHTS
+    weights.write_bytes(weights.read_bytes()[:-8] + b"damaged!")
+    refused = await place.deploy("steady", bad.short)
+    assert refused.status_code == 409
+    assert "is damaged" in refused.json()["error"]["message"]
+    assert (await place.deploy("steady", "0000")).status_code == 404
+    assert (await place.client.post(f"{REGISTRY}/steady/rollback")).status_code == 409
+    assert await place.stable("steady") == good.digest
+    assert place.registry.find("steady").digest == good.digest
+    gone = await place.client.delete(f"{REGISTRY}/steady/versions/{bad.short}")
+    assert gone.status_code == 204
+    assert not bad.folder.exists()
+
+
+async def test_lineage_leads_from_an_adapter_to_people_and_back(place: Place) -> None:
+    parent = place.add("lineage", 5, user="bob")
+    child = place.add("lineage", 6, user="eve", parent=parent.digest)
+    found = (await place.client.get(f"{REGISTRY}/lineage/versions/{parent.short}/lineage")).json()
+    assert (found["users"], found["children"]) == (["bob"], [f"lineage@{child.short}"])
+    assert [trace["trace_id"] for trace in found["traces"]] == ["trace-5"]
+
+    async def learnt(**query: str) -> set[str]:
+        answer = await place.client.get(f"{REGISTRY}/learnt-from", params=query)
+        assert answer.status_code == 200, answer.text
+        return {item["digest"] for item in answer.json()["items"]}
+
+    # What was trained on from a version that saw somebody has seen them too.
+    assert await learnt(user="bob") == {parent.digest, child.digest}
+    assert await learnt(user="eve") == {child.digest}
+    assert await learnt(trace="trace-6") == {child.digest}
+    assert await learnt(user="nobody") == set()
+    assert (await place.client.get(f"{REGISTRY}/learnt-from")).status_code == 400
+    text = (await place.client.get(f"{REGISTRY}/lineage/versions/{child.short}/card")).text
+    assert child.digest in text
+    assert parent.digest in text
+
+
+async def test_a_download_can_be_imported_again(place: Place) -> None:
+    version = place.add("packed", 7)
+    got = await place.client.get(f"{REGISTRY}/packed/versions/{version.short}/download")
+    assert got.headers["content-disposition"] == f'attachment; filename="packed-{version.short}.zip"'
+    with zipfile.ZipFile(io.BytesIO(got.content)) as archive:
+        assert archive.testzip() is None
+        assert archive.read(f"packed-{version.short}/{WEIGHTS}") == (version.folder / WEIGHTS).read_bytes()
+    files = {"file": ("a.zip", got.content)}
+    made = await place.client.post(f"{REGISTRY}/elsewhere/versions", files=files, data={"source": "a friend"})
+    assert made.status_code == 201, made.text
+    assert made.json()["digest"] == version.digest
+    assert made.json()["lineage"]["source"] == "a friend"
+    deployed = await place.deploy("elsewhere", version.short)
+    assert deployed.status_code == 200, deployed.text
+    assert await place.stable("elsewhere") == version.digest
+
+
+def zipped(*entries: tuple[str, bytes]) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in entries:
+            archive.writestr(name, content)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "text"),
+    [
+        (b"no archive", 400, "no ZIP archive"),
+        (zipped(("readme.txt", b"hi")), 400, f"no {CONFIG} and no {WEIGHTS}"),
+        (zipped(("a/" + CONFIG, b"{}"), ("b/" + CONFIG, b"{}"), (WEIGHTS, b"x")), 400, "twice"),
+        (zipped((CONFIG, b"not json"), (WEIGHTS, b"x")), 400, "is no PEFT adapter"),
+        (zipped((CONFIG, b"{}"), (WEIGHTS, bytes(50 << 20))), 413, "unpacks to more than 2 MB"),
+        (zipped((CONFIG, b" " * (2 << 20)), (WEIGHTS, b"x")), 413, "unpacks to more than 1 MB"),
+    ],
+)
+async def test_archives_that_are_refused_leave_nothing(
+    place: Place, content: bytes, status: int, text: str
+) -> None:
+    sent = await place.client.post(f"{REGISTRY}/bad/versions", files={"file": ("a.zip", content)})
+    assert sent.status_code == status, sent.text
+    assert text in sent.json()["error"]["message"]
+    assert (await place.client.get(f"{REGISTRY}/bad")).status_code == 404
+    assert list((place.data / "gateway" / "incoming").iterdir()) == []
+
+
+async def test_an_archive_that_lies_about_its_size_is_stopped(place: Place) -> None:
+    honest = zipped((CONFIG, b"{}"), (WEIGHTS, bytes(9 << 20)))
+    small = (1000).to_bytes(4, "little")
+    lying = honest.replace((9 << 20).to_bytes(4, "little"), small)
+    assert lying != honest
+    sent = await place.client.post(f"{REGISTRY}/bad/versions", files={"file": ("a.zip", lying)})
+    assert sent.status_code in (400, 413)
+    assert (await place.client.get(f"{REGISTRY}/bad")).status_code == 404
+
+
+async def test_names_in_an_archive_lead_nowhere(place: Place) -> None:
+    folder = make_adapter(place.data / "made" / "evil", 11)
+    entries = [(f"../../../../{name}", (folder / name).read_bytes()) for name in (CONFIG, WEIGHTS)]
+    content = zipped(*entries, ("../../../../evil.txt", b"x"), ("/etc/evil", b"x"))
+    sent = await place.client.post(f"{REGISTRY}/evil/versions", files={"file": ("a.zip", content)})
+    assert (sent.status_code, sent.json()["digest"]) == (201, content_digest(folder))
+    assert not list(place.data.rglob("evil.txt"))
+    kept = place.registry.find("evil", sent.json()["version"]).folder
+    assert sorted(file.name for file in kept.iterdir()) == [CONFIG, WEIGHTS, "lineage.json", PAIRS]
+
+
+async def test_the_registry_is_for_admins_and_names_are_no_paths(place: Place) -> None:
+    made = await place.client.post("/api/v1/keys", json={"name": "k", "scopes": ["chat", "tools", "manage"]})
+    key = {"Authorization": f"Bearer {made.json()['key']}"}
+    for path in ("", "/citing", "/learnt-from?user=ann", "/citing/versions/live/download"):
+        assert (await place.client.get(REGISTRY + path, headers=key)).status_code == 403
+    body = {"version": "live"}
+    assert (await place.client.post(f"{REGISTRY}/citing/deploy", json=body, headers=key)).status_code == 403
+    for name in ("..", ".", "a%2Fb", "%2e%2e", "..%2F..%2Fsecrets"):
+        assert (await place.client.get(f"{REGISTRY}/{name}/versions/live")).status_code in (404, 422), name
+    assert (await place.client.get(f"{REGISTRY}/citing/versions/..%2F..")).status_code in (404, 422)
+
+
+def test_links_are_not_packed(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("secret")
+    folder = tmp_path / "version"
+    folder.mkdir()
+    (folder / "weights").write_text("weights")
+    (folder / "link").symlink_to(tmp_path / "secret")
+    with zipfile.ZipFile(io.BytesIO(b"".join(packed(folder, "top")))) as archive:
+        assert archive.namelist() == ["top/weights"]

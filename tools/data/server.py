@@ -1,0 +1,114 @@
+"""The MCP server `data`: a project's datasets, through the gateway."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+
+from fastmcp import FastMCP
+from fastmcp.tools import ToolResult
+from pydantic import Field
+
+from tools.context import MANAGE, Callers, requires
+from tools.data.schemas import Checked, DatasetItem, DatasetList, Deleted, Description
+from tools.edge import DESTROYS, READ_ONLY, WRITES, Edge, add_tool
+from tools.gateway_api import GatewayApi
+from tools.settings import Settings
+
+DATASETS = "datasets"
+Reference = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=100,
+        description="Name or id of the dataset.",
+        json_schema_extra={"x-span": True},
+    ),
+]
+Name = Annotated[str, Field(min_length=1, max_length=100, description="Name of the new dataset.")]
+
+
+class DataServer:
+    """The tools, with what they share."""
+
+    def __init__(self, settings: Settings, callers: Callers) -> None:
+        self._api = GatewayApi(settings, callers)
+
+    @asynccontextmanager
+    async def lifespan(self, _: FastMCP[Any]) -> AsyncIterator[None]:
+        """Let go of the connections at the end."""
+        try:
+            yield
+        finally:
+            await self._api.close()
+
+    async def list(self) -> ToolResult:
+        """List the project's datasets."""
+        found = DatasetList.model_validate(await self._api.get(DATASETS))
+        return ToolResult(content=found.text(), structured_content=found)
+
+    async def describe(self, dataset: Reference) -> ToolResult:
+        """Show a dataset's columns, text statistics and what it was built from."""
+        found = Description.model_validate(await self._api.get(DATASETS, dataset))
+        return ToolResult(content=found.text(), structured_content=found)
+
+    async def validate(self, dataset: Reference) -> ToolResult:
+        """Check a dataset for missing values, duplicates and personal data."""
+        found = Checked.model_validate(await self._api.post(DATASETS, dataset, "validate"))
+        return ToolResult(content=found.text(), structured_content=found)
+
+    async def add(
+        self,
+        name: Name,
+        content: Annotated[
+            str, Field(min_length=1, max_length=1_000_000, description="JSON lines, or CSV with a header.")
+        ],
+    ) -> ToolResult:
+        """Add a small dataset from text; larger files are uploaded to the gateway."""
+        file = {"file": ("data", content.encode(), "application/octet-stream")}
+        made = await self._api.post(DATASETS, files=file, data={"name": name})
+        item = DatasetItem.model_validate(made)
+        return ToolResult(content=item.text(), structured_content=item)
+
+    async def build(
+        self,
+        name: Name,
+        sources: Annotated[
+            Sequence[str], Field(min_length=1, max_length=50, description="Datasets of pairs.")
+        ],
+        held_out: Annotated[float, Field(gt=0, lt=1, description="Share kept for the examination.")] = 0.2,
+        seed: Annotated[int, Field(ge=0, description="Another seed holds out other rows.")] = 0,
+        redact_pii: Annotated[
+            bool, Field(description="Replace personal data by the name of its kind.")
+        ] = False,
+    ) -> ToolResult:
+        """Build a dataset that can be trained on: without duplicates, split so that nothing leaks."""
+        body = {
+            "name": name,
+            "sources": sources,
+            "held_out": held_out,
+            "seed": seed,
+            "redact_pii": redact_pii,
+        }
+        item = DatasetItem.model_validate(await self._api.post(DATASETS, "build", json=body))
+        return ToolResult(content=item.text(), structured_content=item)
+
+    async def delete(self, dataset: Reference) -> ToolResult:
+        """Delete a dataset."""
+        await self._api.delete(DATASETS, dataset)
+        return ToolResult(content=f"deleted {dataset}", structured_content=Deleted(dataset=dataset))
+
+
+def create_server(settings: Settings, callers: Callers) -> FastMCP:
+    """The `data` server; every call asks `callers` on whose behalf it runs."""
+    data = DataServer(settings, callers)
+    server: FastMCP = FastMCP("data", middleware=[Edge()], mask_error_details=True, lifespan=data.lifespan)
+    manage = requires(callers, MANAGE)
+    add_tool(server, data.list, auth=manage, annotations=READ_ONLY, output=DatasetList)
+    add_tool(server, data.describe, auth=manage, annotations=READ_ONLY, output=Description)
+    add_tool(server, data.validate, auth=manage, annotations=READ_ONLY, output=Checked)
+    add_tool(server, data.add, auth=manage, annotations=WRITES, output=DatasetItem)
+    add_tool(server, data.build, auth=manage, annotations=WRITES, output=DatasetItem)
+    add_tool(server, data.delete, auth=manage, annotations=DESTROYS, output=Deleted)
+    return server
