@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gateway.cli_errors import CommandError
+from gateway.cli_jobs import app as jobs
 from gateway.cli_traces import app as traces
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ app = typer.Typer(
 )
 databases = typer.Typer(no_args_is_help=True, help="Databases that a project's agents may read.")
 app.add_typer(databases, name="databases")
+app.add_typer(jobs)
 app.add_typer(traces, name="traces")
 
 DataOption = Annotated[

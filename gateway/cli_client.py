@@ -114,6 +114,15 @@ class GatewayClient:
                 raise _refusal(response)
             yield from read_events(response.iter_lines())
 
+    def events(self, path: str, after: int) -> Iterator[tuple[str, Item]]:
+        """Server-sent events (name, data) behind the one numbered `after`, until the server ends them."""
+        headers = {"Last-Event-ID": str(after)}
+        with self._reach(), self._http.stream("GET", path, headers=headers) as response:
+            if response.is_error:
+                response.read()
+                raise _refusal(response)
+            yield from read_events(response.iter_lines())
+
     def request(self, method: str, path: str, **arguments: Any) -> httpx.Response:
         """One request; arguments as for httpx."""
         with self._reach():

@@ -1,0 +1,227 @@
+"""`loopyard jobs | train | pipeline | datasets`: what the worker does, from a terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DATA = Path("data")
+DataOption = Annotated[
+    Path, typer.Option("--data", envvar="LOOPYARD_DATA", help="Data folder of the installation.")
+]
+FolderOption = Annotated[
+    Path, typer.Option("--data-folder", envvar="LOOPYARD_DATA", help="Data folder of the installation.")
+]
+ProjectOption = Annotated[str, typer.Option("--project", "-p", help="Whose datasets and jobs.")]
+FollowOption = Annotated[bool, typer.Option("--follow/--no-follow", help="Stay until the job has ended.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+JobArgument = Annotated[str, typer.Argument(help="Id of the job.")]
+
+app = typer.Typer()
+jobs = typer.Typer(no_args_is_help=True, help="Jobs of the worker: list, show, follow, cancel, resume.")
+pipeline = typer.Typer(no_args_is_help=True, help="Pipelines of steps.")
+datasets = typer.Typer(no_args_is_help=True, help="Datasets of a project.")
+app.add_typer(jobs, name="jobs")
+app.add_typer(pipeline, name="pipeline")
+app.add_typer(datasets, name="datasets")
+
+
+@jobs.command("list")
+def list_jobs(data: DataOption = DATA, as_json: JsonOption = False) -> None:
+    """Show the latest jobs, the newest first.
+
+    Example: [bold]loopyard jobs list[/]
+    """
+    from gateway.cli_client import GatewayClient
+    from gateway.cli_job_view import print_jobs, print_json
+
+    with GatewayClient.of(data) as client:
+        items = client.items("/api/v1/jobs")
+    print_json(items) if as_json else print_jobs(items)
+
+
+@jobs.command("show")
+def show_job(job: JobArgument, data: DataOption = DATA, as_json: JsonOption = False) -> None:
+    """Show one job with its steps and what it gave.
+
+    Example: [bold]loopyard jobs show 019ac1f2-...[/]
+    """
+    from gateway.cli_client import GatewayClient
+    from gateway.cli_job_view import print_job, print_json
+
+    with GatewayClient.of(data) as client:
+        found = client.request("GET", f"/api/v1/jobs/{job}").json()
+    print_json(found) if as_json else print_job(found)
+
+
+@jobs.command("logs")
+def logs(
+    job: JobArgument,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job has ended.")] = False,
+    data: DataOption = DATA,
+) -> None:
+    """Print what a job said; with -f also what it says from now on, beside a bar.
+
+    Exit code with -f: 0 if the job is done, 1 if it failed or was cancelled.
+
+    Example: [bold]loopyard jobs logs 019ac1f2-... -f[/]
+    """
+    from gateway.cli_client import GatewayClient
+    from gateway.cli_job_view import follow_job, print_line
+
+    with GatewayClient.of(data) as client:
+        if follow:
+            raise typer.Exit(0 if follow_job(client, job) == "done" else 1)
+        for line in client.items(f"/api/v1/jobs/{job}/log"):
+            print_line(line)
+
+
+@jobs.command("cancel")
+def cancel(job: JobArgument, data: DataOption = DATA) -> None:
+    """Stop a job; what it had finished stays.
+
+    Example: [bold]loopyard jobs cancel 019ac1f2-...[/]
+    """
+    _act(job, "cancel", data)
+
+
+@jobs.command("resume")
+def resume(job: JobArgument, data: DataOption = DATA) -> None:
+    """Run a job again that failed or was cancelled; what is done is not done again.
+
+    Example: [bold]loopyard jobs resume 019ac1f2-...[/]
+    """
+    _act(job, "resume", data)
+
+
+def _act(job: str, verb: str, data: Path) -> None:
+    from gateway.cli_client import GatewayClient
+
+    with GatewayClient.of(data) as client:
+        found = client.request("POST", f"/api/v1/jobs/{job}/{verb}").json()
+    typer.echo(f"{found['id']} is {found['state']}")
+
+
+@app.command()
+def train(
+    recipe: Annotated[
+        str, typer.Argument(help="sft, dpo, kto, reward, embedding, classifier, or a recipe's YAML file.")
+    ],
+    rows: Annotated[str, typer.Option("--data", "-d", help="A dataset of the project, or a file of rows.")],
+    project: ProjectOption = "demo",
+    follow: FollowOption = True,
+    folder: FolderOption = DATA,
+) -> None:
+    """Train on a dataset, in the worker.
+
+    A file is uploaded first. Preferences are split, so that the result can be examined on what it never saw.
+    Ctrl-C leaves the job running. Exit code 0 if it is done.
+
+    Example: [bold]loopyard train dpo --data feedback.jsonl --project work[/]
+    """
+    from gateway.cli_client import GatewayClient
+    from gateway.cli_job_view import follow_job
+    from gateway.cli_train import read_recipe, trainable
+
+    method, changes = read_recipe(recipe)
+    with GatewayClient.of(folder) as client:
+        dataset = trainable(client, project, rows)
+        body = {"kind": "train", "dataset": dataset, "method": method, "recipe": changes}
+        headers = {"X-Project": project}
+        job = client.request("POST", "/api/v1/jobs", json=body, headers=headers).json()["id"]
+        typer.echo(f"job {job}")
+        if follow:
+            raise typer.Exit(0 if follow_job(client, job) == "done" else 1)
+
+
+@pipeline.command("run")
+def run_pipeline(
+    file: Annotated[Path, typer.Argument(help="A pipeline's YAML file.")],
+    given: Annotated[
+        list[str] | None, typer.Option("--set", help="A parameter as NAME=VALUE; VALUE is YAML.")
+    ] = None,
+    project: ProjectOption = "demo",
+    follow: FollowOption = True,
+    data: DataOption = DATA,
+) -> None:
+    """Run a pipeline in the worker.
+
+    Ctrl-C leaves it running. Exit code 0 if it is done.
+
+    Example: [bold]loopyard pipeline run retrain.yaml --set rows=feedback.jsonl[/]
+    """
+    from gateway.cli_client import GatewayClient
+    from gateway.cli_job_view import follow_job
+    from gateway.cli_train import read_parameters, read_yaml
+
+    body = {"kind": "pipeline", "spec": read_yaml(file), "parameters": read_parameters(given or [])}
+    with GatewayClient.of(data) as client:
+        headers = {"X-Project": project}
+        job = client.request("POST", "/api/v1/jobs", json=body, headers=headers).json()["id"]
+        typer.echo(f"job {job}")
+        if follow:
+            raise typer.Exit(0 if follow_job(client, job) == "done" else 1)
+
+
+@datasets.command("add")
+def add_dataset(
+    file: Annotated[Path, typer.Argument(help="JSON lines, CSV or Parquet.")],
+    project: ProjectOption = "demo",
+    name: Annotated[str, typer.Option(help="Its name; that of the file by default.")] = "",
+    data: DataOption = DATA,
+) -> None:
+    """Upload a file of rows, and say what it is and what is wrong with it.
+
+    Exit code 1 if rows have errors. Example: [bold]loopyard datasets add feedback.jsonl --project work[/]
+    """
+    from gateway.cli_client import GatewayClient
+    from gateway.cli_job_view import print_findings
+    from gateway.cli_train import upload
+
+    with GatewayClient.of(data) as client:
+        item = upload(client, project, file, name)
+        typer.echo(f"{item['name']}: {item['rows']} rows, {item['shape']}, {item['format']}, {item['id']}")
+        headers = {"X-Project": project}
+        found = client.request("POST", f"/api/v1/datasets/{item['id']}/validate", headers=headers).json()
+    print_findings(found)
+    raise typer.Exit(1 if found["errors"] else 0)
+
+
+@datasets.command("list")
+def list_datasets(
+    project: ProjectOption = "demo", data: DataOption = DATA, as_json: JsonOption = False
+) -> None:
+    """Show the datasets of a project.
+
+    Example: [bold]loopyard datasets list --project work[/]
+    """
+    from gateway.cli_client import GatewayClient
+    from gateway.cli_job_view import print_datasets, print_json
+
+    with GatewayClient.of(data) as client:
+        items = client.request("GET", "/api/v1/datasets", headers={"X-Project": project}).json()["items"]
+    print_json(items) if as_json else print_datasets(items)
+
+
+@datasets.command("show")
+def show_dataset(
+    dataset: Annotated[str, typer.Argument(help="Name or id.")],
+    project: ProjectOption = "demo",
+    data: DataOption = DATA,
+    as_json: JsonOption = False,
+) -> None:
+    """Show a dataset's columns, text statistics and lineage.
+
+    Example: [bold]loopyard datasets show feedback --project work[/]
+    """
+    from urllib.parse import quote
+
+    from gateway.cli_client import GatewayClient
+    from gateway.cli_job_view import print_dataset, print_json
+
+    with GatewayClient.of(data) as client:
+        path = f"/api/v1/datasets/{quote(dataset, safe='')}"
+        found = client.request("GET", path, headers={"X-Project": project}).json()
+    print_json(found) if as_json else print_dataset(found)

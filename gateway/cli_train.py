@@ -1,0 +1,98 @@
+"""What `loopyard train` and `loopyard pipeline run` do before a job is asked for."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gateway.cli_client import GatewayClient, Item
+from gateway.cli_errors import CommandError
+from gateway.cli_job_view import follow_job
+
+METHODS = ("sft", "dpo", "kto", "reward", "embedding", "classifier")
+
+
+def read_recipe(recipe: str) -> tuple[str, dict[str, Any]]:
+    """Method and changes, from a method's name or a YAML file.
+
+    Raises:
+        CommandError: it is neither.
+    """
+    if recipe in METHODS:
+        return recipe, {}
+    if not Path(recipe).is_file():
+        raise CommandError(f"{recipe!r} is neither a method nor a file", f"methods are {', '.join(METHODS)}")
+    changes = read_yaml(Path(recipe))
+    return str(changes.pop("method", "dpo")), changes
+
+
+def read_yaml(file: Path) -> dict[str, Any]:
+    """A mapping. CommandError where there is none."""
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise CommandError(f"{file} cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise CommandError(f"{file} is no mapping of keys to values")
+    return content
+
+
+def read_parameters(given: list[str]) -> dict[str, Any]:
+    """NAME=VALUE, values as YAML. CommandError for what is none."""
+    found: dict[str, Any] = {}
+    for one in given:
+        name, equals, value = one.partition("=")
+        if not (name and equals):
+            raise CommandError(f"{one!r} is no parameter", "write NAME=VALUE")
+        found[name] = yaml.safe_load(value)
+    return found
+
+
+def upload(client: GatewayClient, project: str, file: Path, name: str = "") -> Item:
+    """Send a file of rows; gives its dataset, which may be there already. CommandError."""
+    if not file.is_file():
+        raise CommandError(f"There is no file {file}", "give JSON lines, CSV or Parquet")
+    client.ensure_project(project)
+    with file.open("rb") as source:
+        files = {"file": (file.name, source, "application/octet-stream")}
+        given = {"name": name} if name else {}
+        headers = {"X-Project": project}
+        answer = client.request("POST", "/api/v1/datasets", files=files, data=given, headers=headers)
+    item: Item = answer.json()
+    return item
+
+
+def trainable(client: GatewayClient, project: str, rows: str) -> str:
+    """Id of the dataset that is meant: a file is uploaded, preferences are split.
+
+    Raises:
+        CommandError: there is no such dataset, or it cannot be built.
+    """
+    headers = {"X-Project": project}
+    if Path(rows).is_file():
+        item = upload(client, project, Path(rows))
+    else:
+        found = client.request("GET", "/api/v1/datasets", headers=headers).json()["items"]
+        named = [one for one in found if rows in (one["name"], one["id"])]
+        if not named:
+            names = ", ".join(one["name"] for one in found) or "none"
+            raise CommandError(f"{rows!r} is neither a file nor a dataset of {project}", f"datasets: {names}")
+        item = named[0]
+    if item["kind"] == "file" and item["shape"] == "preference":
+        item = _split(client, item, headers)
+    return str(item["id"])
+
+
+def _split(client: GatewayClient, item: Item, headers: dict[str, str]) -> Item:
+    name = f"{item['name']} split"
+    listed = client.request("GET", "/api/v1/datasets", headers=headers).json()["items"]
+    built: Item | None = next(
+        (one for one in listed if one["name"] == name and one["state"] == "ready"), None
+    )
+    if built is not None:
+        return built
+    body = {"name": name, "sources": [item["id"]]}
+    built = client.request("POST", "/api/v1/datasets/build", json=body, headers=headers).json()
+    if follow_job(client, str(built["job_id"])) != "done":
+        raise CommandError(f"{item['name']} cannot be made into a dataset", "the job's log says why")
+    return built
