@@ -126,7 +126,7 @@ def print_job(job: Job) -> None:
     """One line."""
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(job.created_at))
     title = f" {job.title}" if job.title else ""
-    typer.echo(f"{job.id}  {when}  {job.kind}{title}  {job.state}  {job.error}")
+    typer.echo(f"{job.id}  {when}  {job.kind}{title}  {job.state}  {job.error}".rstrip())
 
 
 def print_line(line: LogLine) -> None:

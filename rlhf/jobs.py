@@ -33,11 +33,11 @@ WAITING_QUEUE, APPROVAL_QUEUE = "waiting", "approvals"
 Resource = Literal["cpu", "gpu"]
 FIRST, NORMAL, LAST = 1, 100, 10_000
 APPROVAL = "approval"
-KINDS = "kinds.json"
+KINDS, RECORD = "kinds.json", "jobs.sqlite"
 
 
 class Kind(StrEnum):
-    """What every worker can do; the value is the name of the workflow. A worker's plugins add more."""
+    """What a worker can do; the value is the name of the workflow. Plugins add kinds of steps to the last."""
 
     CHECK = "check"
     """Arguments: folder of the models, file of the record."""
@@ -121,7 +121,7 @@ class Part:
 
 def database_url(folder: Path, url: str = "") -> str:
     """Address of the durable record: `url` (PostgreSQL), or the SQLite file in a jobs folder."""
-    return url or f"sqlite:///{folder.absolute() / 'jobs.sqlite'}"
+    return url or f"sqlite:///{folder.absolute() / RECORD}"
 
 
 def part_id(job_id: str, step: str, turn: int) -> str:
@@ -135,12 +135,17 @@ class Jobs:
     Args:
         folder: the worker's RLHF_DATA; its record is made by the worker's first start.
         url: the worker's RLHF_JOBS_URL.
+
+    Raises:
+        JobRefused: there is no record yet.
     """
 
     def __init__(self, folder: Path, url: str = "") -> None:
         # Here and not above: whoever only needs the names need not load an SQL toolkit.
         from dbos import DBOSClient
 
+        if not url and not (folder / RECORD).is_file():
+            raise JobRefused(f"no worker has ever run on {folder}: start one (python -m rlhf worker)")
         self.folder, self.book = folder, Logbook(folder)
         self._client = DBOSClient(system_database_url=database_url(folder, url), application_name=APPLICATION)
 
@@ -299,6 +304,8 @@ class Jobs:
 
     def _progress(self, workflow: WorkflowStatus) -> Progress | None:
         """What a job said; of a pipeline, what its steps said."""
+        if workflow.name == Kind.PIPELINE and workflow.status == "SUCCESS":
+            return Progress(1.0, "done")
         parts = self._parts(workflow)
         if not parts:
             return self.book.progress(workflow.workflow_id)

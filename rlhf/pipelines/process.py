@@ -92,22 +92,26 @@ def run(
     (place / "order.json").write_text(json.dumps(order))
     heard, said = os.pipe()
     try:
-        process = _start(place / "order.json", held, said, env)
+        try:
+            process = _start(place / "order.json", held, said, env)
+        finally:
+            os.close(said)
+        try:
+            _sign(held[0], process.pid)
+            _listen(process, heard, hearing)
+            return _result(place, process.wait())
+        finally:
+            _kill(process)
     finally:
-        os.close(said)
-    _sign(held[0], process.pid)
-    try:
-        _listen(process, heard, hearing)
-        return _result(place, process.wait())
-    finally:
-        _kill(process)
         os.close(heard)
         shutil.rmtree(place, ignore_errors=True)
 
 
 def _start(order: Path, held: Sequence[int], said: int, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    # Like the worker itself, which may have been told not to look into the current folder.
+    safe = ["-P"] if sys.flags.safe_path else []
     return subprocess.Popen(
-        [sys.executable, "-m", "rlhf.pipelines.child", str(order)],
+        [sys.executable, *safe, "-m", "rlhf.pipelines.child", str(order)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
