@@ -78,9 +78,16 @@ def shown(task: Task) -> dict[str, Any]:
 
 
 def repeated(tasks: Sequence[Task], share: float) -> list[Task]:
-    """The tasks, and some of them once more with the sides changed; which, hangs on their names."""
-    some = sorted(tasks, key=lambda task: sha256(f"again {task.task_id}".encode()).digest())
-    return [*tasks, *map(_changed, some[: round(share * len(some))])]
+    """The tasks, and about a share of them once more with the sides changed.
+
+    Whether a pair is one of these hangs on its name alone: it stays one when others are added.
+    """
+
+    def is_chosen(task: Task) -> bool:
+        drawn = int.from_bytes(sha256(f"again {task.task_id}".encode()).digest()[:4])
+        return not task.again and drawn < share * 2**32
+
+    return [*tasks, *(_changed(task) for task in tasks if is_chosen(task))]
 
 
 def readable(messages: Sequence[Message]) -> str:

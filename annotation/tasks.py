@@ -75,6 +75,11 @@ class Task(_Strict):
         return content_id(self.prompt, self.tools, (self.left, self.right))
 
     @property
+    def again(self) -> bool:
+        """Whether the pair is shown a second time, sides changed."""
+        return self.task_id.endswith(AGAIN)
+
+    @property
     def left_is_first(self) -> bool:
         """Whether the left answer is the first of the pair in an order that no side decides."""
         return canonical(self.left.said()) < canonical(self.right.said())
@@ -172,7 +177,7 @@ def preferences(task: Task, judgement: Judgement) -> list[PreferenceRow]:
     if task.gold:
         return []
     sides = {"left": [task.left, task.right], "right": [task.right, task.left]}.get(judgement.choice)
-    rows = [_row(task, judgement, *sides)] if sides else []
+    rows = [_row(task, judgement, sides[0], sides[1])] if sides else []
     if judgement.correction is None:
         return rows
     corrected = sides[:1] if sides else [task.left, task.right]

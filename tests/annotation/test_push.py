@@ -101,11 +101,16 @@ def test_the_better_answer_is_left_as_often_as_right() -> None:
 
 
 def test_some_pairs_are_shown_again_with_their_sides_changed() -> None:
-    tasks = [a_task(number, gold=number == 1) for number in range(20)]
+    tasks = [a_task(number, gold=number % 2 == 0) for number in range(400)]
     more = repeated(tasks, 0.25)
-    again = [task for task in more if task.task_id.endswith(AGAIN)]
-    assert more[:20] == tasks
-    assert len(again) == 5
+    again = [task for task in more if task.again]
+    assert more[:400] == tasks
+    assert 65 <= len(again) <= 135
+    assert [task for task in repeated(tasks[:200], 0.25) if task.again] == [
+        task for task in again if task.task_id.removesuffix(AGAIN) in {t.task_id for t in tasks[:200]}
+    ]
+    assert len(repeated(more, 1)) == len(more) + 400
+    assert repeated(tasks, 0) == tasks
     for task in again:
         first = next(t for t in tasks if t.task_id + AGAIN == task.task_id)
         assert (task.left, task.right) == (first.right, first.left)
