@@ -28,13 +28,19 @@ class Metrics:
         self._chats = Gauge(
             "loopyard_gateway_chats_running", "Answers in the making.", registry=self.registry
         )
+        self._dropped = Gauge(
+            "loopyard_gateway_spool_dropped",
+            "Batches of spans and scores since the start that the spool had no room for.",
+            registry=self.registry,
+        )
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         self._requests.labels(method, route, status).inc()
         self._seconds.labels(route).observe(seconds)
 
-    def watch(self, running: Callable[[], int]) -> None:
+    def watch(self, running: Callable[[], int], dropped: Callable[[], int]) -> None:
         self._chats.set_function(running)
+        self._dropped.set_function(dropped)
 
     def text(self) -> bytes:
         return generate_latest(self.registry)

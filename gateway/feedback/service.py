@@ -44,6 +44,11 @@ class Feedbacks:
                         return
                     await self._mark(kept)
 
+    @property
+    def dropped(self) -> int:
+        """Batches of spans and scores that were lost for want of room, since the start."""
+        return self._tracing.dropped if self._tracing else 0
+
     @unbroken
     async def _unspooled(self) -> list[tuple[Feedback, Message]]:
         async with self._database.read() as session:

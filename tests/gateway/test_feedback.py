@@ -121,6 +121,8 @@ async def test_feedback_that_did_not_reach_the_spool_is_sent_at_the_next_start(t
                 body = {"message_id": start["message_id"], "thumb": thumb, "comment": "So so."}
                 assert (await gateway.client.post(FEEDBACK, json=body)).status_code == 200
             assert await scores_of(store, start["trace_id"]) == []
+            metrics = (await gateway.client.get("/metrics")).text
+            assert "loopyard_gateway_spool_dropped 0.0" in metrics
         spool.unlink()
         for _ in range(2):  # the second start has nothing left to say
             async with running(chosen, model, tools):
