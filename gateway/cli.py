@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gateway.cli_annotate import app as annotate
 from gateway.cli_errors import CommandError
 from gateway.cli_jobs import app as jobs
 from gateway.cli_traces import app as traces
@@ -29,6 +30,7 @@ databases = typer.Typer(no_args_is_help=True, help="Databases that a project's a
 app.add_typer(databases, name="databases")
 app.add_typer(jobs)
 app.add_typer(traces, name="traces")
+app.add_typer(annotate, name="annotate")
 
 DataOption = Annotated[
     Path, typer.Option("--data", envvar="LOOPYARD_DATA", help="Data folder of the installation.")

@@ -13,6 +13,7 @@ ENTRANCES = {
     "gateway": ["gateway.app", "gateway.cli", "gateway.supervisor"],
     "graphs": ["graphs.load", "graphs.builders.router", "graphs.builders.tool_agent"],
     "tools": ["tools.app"],
+    "annotation": ["annotation.follow", "annotation.pairs", "annotation.places", "annotation.pull"],
 }
 
 

@@ -15,7 +15,7 @@ from pydantic_settings import BaseSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 TARGET = ROOT / ".env.example"
-ROOMS = ("gateway", "gateway.traces", "llm_server", "tools", "rlhf")
+ROOMS = ("gateway", "gateway.traces", "llm_server", "tools", "rlhf", "annotation")
 HEADER = """\
 # Every setting, with its default. `loopyard up` sets ports, folders and secrets of the services that it
 # starts; what stands in the environment wins. Written by compose/scripts/env_example.py.
