@@ -46,8 +46,11 @@ DOMAINS = (
     chat,
     feedback,
     trace_view,
+    audit,
+    datasets,
+    jobs,
+    models,
 )
-DOMAINS += (audit, datasets, jobs, models)
 
 
 def create_app(settings: Settings) -> FastAPI:

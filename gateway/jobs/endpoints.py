@@ -62,11 +62,11 @@ async def resume(job_id: str, services: ServicesDep, caller: CallerDep, request_
         return await services.jobs.resume(caller, job_id)
 
 
-@router.post("/{job_id}/approve")
+@router.post("/{job_id}/approve", dependencies=[needs(Scope.ADMIN)])
 async def approve(
     job_id: str, body: ApprovalIn, services: ServicesDep, caller: CallerDep, request_id: RequestId
 ) -> JobDetail:
-    """Answer a step of a pipeline that waits for a person."""
+    """Answer a step of a pipeline that waits for a person: what follows may be a deployment."""
     detail = {"step": body.step, "approved": body.approved}
     async with services.audit.act(caller, request_id, "job.approve", job_id, **detail):
         return await services.jobs.approve(caller, job_id, body.step, body.approved, body.note)

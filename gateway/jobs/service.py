@@ -17,7 +17,10 @@ from gateway.jobs.store import JobRow
 from gateway.jobs.view import job_detail, job_out, line_out
 from gateway.policy import Caller, Scope
 from gateway.projects.store import Project
-from rlhf.jobs import NORMAL, Job, Jobs, Kind, Part, Resource
+from rlhf.jobs import NORMAL, Job, Jobs, Kind, Part, Resource, State
+
+MANY = 200
+"""Jobs of the record that are looked at for a list."""
 
 
 class JobService:
@@ -72,20 +75,21 @@ class JobService:
     async def all(self, caller: Caller, project_id: str | None, limit: int) -> list[JobOut]:
         """The caller's account's, the newest first; for an admin also those that nobody asked for here."""
         rows = await self._rows(caller, project_id or caller.project_id, limit)
+        latest = {job.id: job for job in await self._record.use(lambda jobs: jobs.list(MANY))}
         found: list[JobOut] = []
         for row in rows:
+            if (job := latest.get(row.id)) is not None and job.state is not State.RUNNING:
+                found.append(job_out(job, row))
+                continue
             try:
+                # One that runs says how far its steps are; one that is old is not among the latest.
                 found.append(job_out(*(await self._seen(row.id, row))))
             except NotFound:
                 continue  # erased from the record by the worker's own command
         if _operates(caller) and project_id is None:
-            found += await self._ownerless(limit)
+            known = await self._known(list(latest))
+            found += [job_out(job, None) for job in latest.values() if job.id not in known]
         return sorted(found, key=lambda job: job.created_at, reverse=True)[:limit]
-
-    async def _ownerless(self, limit: int) -> list[JobOut]:
-        jobs = list(await self._record.use(lambda jobs: jobs.list(limit)))
-        known = await self._known([job.id for job in jobs])
-        return [job_out(job, None) for job in jobs if job.id not in known]
 
     async def get(self, caller: Caller, job_id: str) -> JobDetail:
         """Raises NotFound, in the same words for what is another's."""

@@ -4,7 +4,6 @@ that the archive gives.
 
 from __future__ import annotations
 
-import shutil
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -23,12 +22,16 @@ class _Pipe:
     def __init__(self) -> None:
         self._parts: list[bytes] = []
 
-    def write(self, data: bytes) -> int:
+    def write(self, data: bytes, /) -> int:
+        """Take some in; how much."""
         self._parts.append(bytes(data))
         return len(data)
 
     def flush(self) -> None:
         """Nothing is held back."""
+
+    def close(self) -> None:
+        """What was written stays until it is taken."""
 
     def taken(self) -> bytes:
         """What was written since the last time."""
@@ -40,7 +43,7 @@ class _Pipe:
 def packed(folder: Path, top: str) -> Iterator[bytes]:
     """The files of a folder as a ZIP archive, below a folder named `top`; a block in memory at a time."""
     pipe = _Pipe()
-    with zipfile.ZipFile(pipe, "w", zipfile.ZIP_STORED) as archive:  # type: ignore[arg-type]  # it only writes
+    with zipfile.ZipFile(pipe, "w", zipfile.ZIP_STORED) as archive:
         for file in sorted(p for p in folder.iterdir() if p.is_file() and not p.is_symlink()):
             entry = zipfile.ZipInfo.from_file(file, f"{top}/{file.name}")
             with file.open("rb") as source, archive.open(entry, "w") as sink:
@@ -84,18 +87,10 @@ def _extract(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path, limit
     # What is read is counted: the size that an entry claims is the packer's word.
     if entry.file_size > limit:
         raise TooLarge(f"{path.name} unpacks to more than {max(limit >> 20, 1)} MB.", param="file")
+    read = 0
     with archive.open(entry) as source, path.open("wb") as sink:
-        shutil.copyfileobj(_Counted(source, path.name, limit), sink, BLOCK)
-
-
-class _Counted:
-    def __init__(self, source: zipfile.ZipExtFile, name: str, left: int) -> None:  # type: ignore[name-defined]
-        self._source, self._name, self._left = source, name, left
-
-    def read(self, size: int) -> bytes:
-        """The next bytes. Raises TooLarge."""
-        block: bytes = self._source.read(size)
-        self._left -= len(block)
-        if self._left < 0:
-            raise TooLarge(f"{self._name} unpacks to more than it may.", param="file")
-        return block
+        while block := source.read(BLOCK):
+            read += len(block)
+            if read > limit:
+                raise TooLarge(f"{path.name} unpacks to more than it may.", param="file")
+            sink.write(block)

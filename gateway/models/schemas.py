@@ -38,8 +38,8 @@ class VersionDetail(VersionOut):
     checksums: dict[str, str]
     """SHA-256 by file."""
     report: dict[str, Any] | None
-    served: bool
-    """Whether the model server has this version loaded."""
+    served: bool | None
+    """Whether the model server has this version loaded; null where it does not say."""
 
 
 class TraceLink(BaseModel):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,10 +47,9 @@ class ModelRegistry:
 
     async def version(self, name: str, ref: str) -> VersionDetail:
         version = await asyncio.to_thread(self._shelf.find, name, ref)
-        try:
+        served: bool | None = None
+        with contextlib.suppress(GatewayError):
             served = await self._server.serves(name, version.digest)
-        except GatewayError:
-            served = False
         return await asyncio.to_thread(self._shelf.detail, version, served)
 
     async def lineage(self, name: str, ref: str) -> LineageOut:

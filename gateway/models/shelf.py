@@ -69,7 +69,7 @@ class Shelf:
             bytes=sum(file.stat().st_size for file in files(version)),
         )
 
-    def detail(self, version: Version, served: bool) -> VersionDetail:
+    def detail(self, version: Version, served: bool | None) -> VersionDetail:
         return VersionDetail(
             **self.out(version).model_dump(),
             lineage=version.lineage(),

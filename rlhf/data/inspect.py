@@ -97,7 +97,8 @@ def inspect(path: Path) -> dict[str, Any]:
     if found != "parquet":
         check_encoding(path)
     columns: dict[str, Column] = {}
-    rows, total, bad, count = 0, 0, [], 0
+    bad: list[str] = []
+    rows, total, count = 0, 0, 0
     for number, row in rows_of(path, found):
         if isinstance(row, str):
             count += 1

@@ -14,6 +14,7 @@ import httpx2
 import pytest
 
 from gateway.datasets import service
+from rlhf.data.folder import verify_split
 from tests.gateway.service import Gateway, until
 from tests.gateway.worker import preferences
 from tests.rlhf.rows import plain
@@ -31,12 +32,12 @@ async def upload(gateway: Gateway, name: str, content: bytes, project: str = "de
     return found
 
 
-async def ended(gateway: Gateway, job_id: str) -> dict[str, Any]:
+async def ended(gateway: Gateway, job_id: str, seconds: float = SECONDS) -> dict[str, Any]:
     async def look() -> dict[str, Any] | None:
         job: dict[str, Any] = (await gateway.client.get(f"{JOBS}/{job_id}")).json()
         return job if job["state"] in ("done", "failed", "cancelled") else None
 
-    found: dict[str, Any] = await until(look, SECONDS)
+    found: dict[str, Any] = await until(look, seconds)
     return found
 
 
@@ -87,7 +88,8 @@ async def test_a_dataset_is_built_split_and_exported(working: Gateway) -> None:
     assert [one["id"] for one in built["parents"]] == [source["id"]]
     parent = (await client.get(f"{DATASETS}/pairs")).json()
     assert [one["name"] for one in parent["children"]] == ["first"]
-    assert (working.settings.objects / "datasets" / built["digest"][:12] / "train.jsonl").is_file()
+    folder = working.settings.objects / "datasets" / built["digest"][:12]
+    assert verify_split(folder).digest == built["digest"]
     at = f"{DATASETS}/first/download"
     train = await client.get(at, params={"part": "train"})
     assert len(train.content.splitlines()) == 33
@@ -141,8 +143,8 @@ async def test_the_log_is_followed_and_taken_up_where_it_was_left(working: Gatew
             return [event async for event in read(answer)]
 
     following = asyncio.create_task(rest())
-    answer = {"step": "ask", "approved": True, "note": "fine"}
-    approved = await working.client.post(f"{JOBS}/{job_id}/approve", json=answer)
+    yes = {"step": "ask", "approved": True, "note": "fine"}
+    approved = await working.client.post(f"{JOBS}/{job_id}/approve", json=yes)
     assert approved.status_code == 200, approved.text
     events = await asyncio.wait_for(following, SECONDS)
     assert all(int(number) > int(last) for number, name, _ in events if name == "line")
@@ -216,6 +218,11 @@ async def test_a_key_of_another_project_learns_nothing_of_a_job(working: Gateway
     for verb in ("cancel", "resume", "stop"):
         assert (await working.client.post(f"{JOBS}/{job_id}/{verb}", headers=key)).status_code == 404
     assert (await working.client.get(JOBS, headers=key)).json()["items"] == []
+    mine = working.key(await working.new_key(scopes=["manage"], project="demo"))
+    yes = {"step": "ask", "approved": True}
+    assert (await working.client.get(f"{JOBS}/{job_id}", headers=mine)).status_code == 200
+    refused = await working.client.post(f"{JOBS}/{job_id}/approve", json=yes, headers=mine)
+    assert refused.status_code == 403
     # A pipeline names files of the server: a key that only manages may not start one, nor rehearse a file.
     for body in (
         {"kind": "pipeline", "spec": PATIENT},

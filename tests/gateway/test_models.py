@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -38,7 +39,7 @@ class Place:
     def add(self, name: str, seed: int, user: str = "ann", parent: str | None = None) -> Version:
         """A version that learnt from one pair of a user."""
         trace = {"trace_id": f"trace-{seed}", "generation_id": f"gen-{seed}", "model": "tiny"}
-        pair = {"pair_id": f"p{seed}", "user": user, "session": "s", "source": "choice"}
+        pair: dict[str, Any] = {"pair_id": f"p{seed}", "user": user, "session": "s", "source": "choice"}
         pair |= {"chosen_trace": trace, "rejected_trace": None}
         folder = make_adapter(self.data / "made" / str(seed), seed)
         return self.registry.add(name, folder, {"base": "tiny", "parent": parent}, [pair])
