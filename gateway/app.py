@@ -13,6 +13,7 @@ from starlette.routing import Mount, Route
 from gateway import health
 from gateway.accounts import endpoints as accounts
 from gateway.agents import endpoints as agents
+from gateway.annotation import endpoints as annotation
 from gateway.audit import endpoints as audit
 from gateway.chat import endpoints as chat
 from gateway.conversations import endpoints as conversations
@@ -46,6 +47,7 @@ DOMAINS = (
     chat,
     feedback,
     trace_view,
+    annotation,
     audit,
     datasets,
     jobs,

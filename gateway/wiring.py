@@ -12,6 +12,7 @@ import httpx2
 
 from gateway.accounts.service import Accounts
 from gateway.agents.service import AgentList
+from gateway.annotation.service import Annotations
 from gateway.audit.service import Audit
 from gateway.callback import Callbacks
 from gateway.chat.service import Chats
@@ -68,6 +69,7 @@ class Services:
     relay: Relay
     """To the trace store."""
     traces: TraceView
+    annotations: Annotations
     callbacks: Callbacks
     audit: Audit
     jobs: JobService
@@ -127,6 +129,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             traces=TraceView(
                 database, await stack.enter_async_context(open_source(lambda: sink_of(settings)))
             ),
+            annotations=Annotations(database),
             audit=Audit(database),
             jobs=jobs,
             datasets=Datasets(database, jobs, files, settings.upload_megabytes << 20),

@@ -37,7 +37,7 @@ class Message(Base):
     content: Mapped[str]
     state: Mapped[str] = mapped_column(index=True)
     agent: Mapped[str]
-    trace_id: Mapped[str]
+    trace_id: Mapped[str] = mapped_column(index=True)
     generation_id: Mapped[str | None]
     steps: Mapped[list[dict[str, Any]]] = mapped_column(default=list)
     sources: Mapped[list[dict[str, Any]]] = mapped_column(default=list)

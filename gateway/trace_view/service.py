@@ -12,7 +12,7 @@ from gateway.db.database import Database, unbroken
 from gateway.errors import NotFound
 from gateway.policy import Caller, ProjectFacts, Scope, may_enter
 from gateway.trace_view import store, tree
-from gateway.trace_view.schemas import SpanDetail, Trace, TracePage, TraceQuery, TraceRow
+from gateway.trace_view.schemas import Score, SpanDetail, Trace, TracePage, TraceQuery, TraceRow
 from gateway.trace_view.source import ROOT, Row, TraceSource, any_of, at, contains, equal
 from gateway.trace_view.store import PREVIEW, Owner
 
@@ -201,7 +201,7 @@ def _fits_whole(wanted: TraceQuery, row: TraceRow) -> bool:
     )
 
 
-def _row(root: Row, rows: Sequence[Row], owner: Owner | None, scores: Sequence[tree.Score]) -> TraceRow:
+def _row(root: Row, rows: Sequence[Row], owner: Owner | None, scores: Sequence[Score]) -> TraceRow:
     models = list(dict.fromkeys(row["model"] for row in reversed(rows) if row.get("model")))
     began = min(tree.moment(row["startTime"]) for row in rows)
     ends = [tree.moment(row["endTime"]) for row in rows if row.get("endTime")]
@@ -235,8 +235,8 @@ def _grouped(rows: Sequence[Row]) -> dict[str, list[Row]]:
     return found
 
 
-def _scored(rows: Sequence[Row]) -> dict[str, list[tree.Score]]:
-    found: dict[str, list[tree.Score]] = {}
+def _scored(rows: Sequence[Row]) -> dict[str, list[Score]]:
+    found: dict[str, list[Score]] = {}
     for row in rows:
         if trace := tree.trace_of(row):
             found.setdefault(trace, []).append(tree.score(row))

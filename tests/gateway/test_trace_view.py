@@ -166,7 +166,7 @@ async def test_pages_follow_each_other_without_a_gap(house: House) -> None:
     asked = [(await house.asked(f"Hello {n}"))["trace_id"] for n in range(3)]
     found, cursor = [], None
     for _ in range(10):
-        params = {"project": "demo", "limit": 1, **({"cursor": cursor} if cursor else {})}
+        params: dict[str, Any] = {"project": "demo", "limit": 1, **({"cursor": cursor} if cursor else {})}
         page = (await house.gateway.client.get(TRACES, params=params)).json()
         found += [row["id"] for row in page["items"]]
         cursor = page["cursor"]
