@@ -5,9 +5,11 @@ does well.
 """
 
 import argparse
+import json
+import re
 from pathlib import Path
 
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import FilePayload, Page, expect, sync_playwright
 
 from tests.console.conftest import CHROMIUM, CONSOLE, FLAGS, answered, ask
 
@@ -18,6 +20,18 @@ SQL = (
     "JOIN orders ON orders.customer_id = customers.id\n"
     "GROUP BY customers.country ORDER BY orders DESC"
 )
+
+
+PAIR = {
+    "prompt": "How expensive may a hotel be in a capital, and who has to approve more?",
+    "answers": [
+        "In a capital a hotel may cost **up to 180 euros** a night.\n\n"
+        "- More needs the approval of your *team lead* before you book.\n"
+        "- Keep the invoice: it is handed in with the expenses.",
+        "It depends on the city. Companies usually pay between 100 and 250 euros for a hotel. You should ask "
+        "before you book, since policies differ between companies and can change at any time.",
+    ],
+}
 
 
 def main() -> None:
@@ -35,6 +49,8 @@ def main() -> None:
         page = context.new_page()
         passage(page, options.question)
         figures(page)
+        trace(page)
+        annotate(page)
         browser.close()
 
 
@@ -59,6 +75,31 @@ def figures(page: Page) -> None:
     editor.press("Control+Enter")
     expect(page.locator("svg text").first).to_be_visible()
     keep(page, "figures")
+
+
+def trace(page: Page, project: str = "demo") -> None:
+    """The newest trace with its steps, in the light theme."""
+    page.emulate_media(color_scheme="light")
+    page.goto(f"/p/{project}/traces")
+    page.locator("[data-trace]").first.click()
+    expect(page.get_by_role("treeitem").first).to_be_visible()
+    page.get_by_role("button", name=re.compile("All .* steps")).click()
+    keep(page, "trace")
+
+
+def annotate(page: Page, project: str = "demo") -> None:
+    """Two answers side by side, in the dark theme."""
+    page.emulate_media(color_scheme="dark")
+    page.goto(f"/p/{project}/annotate")
+    file: FilePayload = {
+        "name": "pairs.jsonl",
+        "mimeType": "application/jsonl",
+        "buffer": json.dumps(PAIR).encode(),
+    }
+    page.get_by_label("File of pairs").set_input_files(file)
+    expect(page.get_by_role("region", name="Left answer")).to_be_visible()
+    page.get_by_role("button", name="Clearer").click()
+    keep(page, "annotate")
 
 
 def keep(page: Page, name: str) -> None:

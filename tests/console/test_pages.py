@@ -14,12 +14,15 @@ PAGES = {
     "chat": "What would you like to know?",
     "documents": "Documents",
     "databases": "Databases",
+    "traces": "Traces",
+    "annotate": "Annotate",
+    "models": "Models",
     "system": "System",
 }
 
 
 def _path(chat: str, name: str) -> str:
-    return "/system" if name == "system" else chat.replace("/chat", f"/{name}")
+    return f"/{name}" if name in ("models", "system") else chat.replace("/chat", f"/{name}")
 
 
 def _faults(page: Page) -> list[dict[str, Any]]:

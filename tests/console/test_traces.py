@@ -109,7 +109,7 @@ def test_filters_stand_in_the_address_and_the_way_back_keeps_them(open_page: Ope
     expect(page.locator("[data-trace]")).to_have_count(1)
     expect(page).to_have_url(re.compile(r"\?text=SICK$"))
     page.locator("[data-trace]").click()
-    page.get_by_role("link", name="Traces").last.click()
+    page.get_by_role("main").get_by_role("link", name="Traces", exact=True).click()
     expect(page).to_have_url(re.compile(r"\?text=SICK$"))
     expect(page.locator("[data-trace]")).to_have_count(1)
     page.get_by_role("button", name="Errors").click()

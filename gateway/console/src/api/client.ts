@@ -94,6 +94,15 @@ export class Client {
     return this.#get<T>(path);
   }
 
+  send<T>(method: string, path: string, body?: unknown): Promise<T> {
+    return this.#send<T>(method, path, body);
+  }
+
+  /** An answer that is a file. */
+  async file(path: string): Promise<Blob> {
+    return (await this.#fetch("GET", BASE + path)).blob();
+  }
+
   #get<T>(path: string): Promise<T> {
     return this.#send<T>("GET", path);
   }

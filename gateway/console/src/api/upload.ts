@@ -5,13 +5,13 @@ import type { ProjectDocument } from "./types";
 export type UploadProgress = (share: number) => void;
 
 /** Sends one file. XMLHttpRequest and not fetch, because only it reports how much has been sent. */
-export function upload(
+export function upload<T = ProjectDocument>(
   url: string,
   key: string,
   file: File,
   onProgress: UploadProgress,
   signal: AbortSignal,
-): Promise<ProjectDocument> {
+): Promise<T> {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     request.open("POST", url);
@@ -23,7 +23,7 @@ export function upload(
     request.onabort = () => reject(new DOMException("Upload stopped", "AbortError"));
     request.onload = () => {
       if (request.status >= 200 && request.status < 300) {
-        resolve(JSON.parse(request.responseText) as ProjectDocument);
+        resolve(JSON.parse(request.responseText) as T);
       } else {
         reject(errorFrom(request.status, request.responseText));
       }

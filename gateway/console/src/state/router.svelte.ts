@@ -1,8 +1,8 @@
-export type Screen = "home" | "chat" | "documents" | "databases" | "traces" | "system";
-const OF_PROJECT: readonly string[] = ["documents", "databases", "traces"];
+export type Screen = "home" | "chat" | "documents" | "databases" | "traces" | "annotate" | "models" | "system";
+const OF_PROJECT: readonly string[] = ["documents", "databases", "traces", "annotate"];
 
 /**
- * Where the reader is: `/p/<project>/<screen>[/<item>]`, `/system`, or `/` before a project is known. `query` has
+ * Where the reader is: `/p/<project>/<screen>[/<item>]`, `/models`, `/system`, or `/` before a project is known. `query` has
  * what narrows a list, so that a list can be linked to and comes back with the back button.
  */
 class Router {
@@ -13,7 +13,7 @@ class Router {
   #parts = $derived(this.path.split("/").filter(Boolean).map(decodeURIComponent));
   screen: Screen = $derived.by(() => {
     const [first, , screen] = this.#parts;
-    if (first === "system") return "system";
+    if (first === "system" || first === "models") return first;
     if (first !== "p") return "home";
     return OF_PROJECT.includes(screen ?? "") ? (screen as Screen) : "chat";
   });
@@ -39,7 +39,7 @@ class Router {
 
 export const router = new Router();
 
-export function pathOf(project: string, screen: Exclude<Screen, "home" | "system">, item?: string | null): string {
+export function pathOf(project: string, screen: Exclude<Screen, "home" | "models" | "system">, item?: string | null): string {
   const tail = item ? `/${encodeURIComponent(item)}` : "";
   return `/p/${encodeURIComponent(project)}/${screen}${tail}`;
 }

@@ -1,0 +1,49 @@
+import type { Client } from "./client";
+
+/** Shapes of /api/v1/models-registry. */
+
+export interface Version {
+  name: string;
+  version: string;
+  digest: string;
+  aliases: string[];
+  created_at: string;
+  base: string | null;
+  parent: string | null;
+  pairs: number;
+  bytes: number;
+}
+
+export interface Model {
+  name: string;
+  aliases: Record<string, string>;
+  versions: Version[];
+}
+
+/** What rlhf's report.json says of the gate; a report of another shape is shown as it is. */
+export interface Report {
+  decision?: { verdict?: string; reasons?: string[]; checks?: { name: string; passed: boolean; detail: string }[] };
+}
+
+export interface VersionDetail extends Version {
+  lineage: Record<string, unknown>;
+  report: (Report & Record<string, unknown>) | null;
+  served: boolean | null;
+}
+
+export interface Lineage {
+  traces: { trace_id: string }[];
+  users: string[];
+  children: string[];
+}
+
+const BASE = "/models-registry";
+const enc = encodeURIComponent;
+const at = ({ name, digest }: Version) => `${BASE}/${enc(name)}/versions/${enc(digest)}`;
+
+export const listModels = async (client: Client) => (await client.get<{ items: Model[] }>(BASE)).items;
+export const getVersion = (client: Client, version: Version) => client.get<VersionDetail>(at(version));
+export const getLineage = (client: Client, version: Version) => client.get<Lineage>(`${at(version)}/lineage`);
+export const deploy = (client: Client, { name, digest }: Version) =>
+  client.send<unknown>("POST", `${BASE}/${enc(name)}/deploy`, { version: digest });
+export const rollback = (client: Client, name: string) => client.send<unknown>("POST", `${BASE}/${enc(name)}/rollback`);
