@@ -326,7 +326,7 @@ class Jobs:
         if child is None:
             return Part(name, kind, None)
         state = STATES[child.status]
-        output: Mapping[str, Any] = child.output if state is State.DONE else {}
+        output: Mapping[str, Any] = (child.output or {}) if state is State.DONE else {}
         return Part(
             name,
             kind,

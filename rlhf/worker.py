@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Protocol
 from uuid import uuid4
 
 from dbos import DBOS, DBOSConfig
@@ -87,6 +88,16 @@ def beat(path: Path) -> None:
     _replace(path, facts)
 
 
+class Owner(Protocol):
+    """A worker that has its jobs for itself, or shares them."""
+
+    name: str
+    """Its executor in the record."""
+
+    def take_over(self) -> None:
+        """Take what dead workers left."""
+
+
 class Alone:
     """The one worker of an SQLite record: two could take the same job (dbos-transact-py#541)."""
 
@@ -96,7 +107,7 @@ class Alone:
         """Nobody else can have left anything."""
 
 
-def _owning(settings: Settings) -> "AbstractContextManager[Alone]":
+def _owning(settings: Settings) -> AbstractContextManager[Owner]:
     if settings.jobs_url:
         from rlhf.fleet import member
 

@@ -83,7 +83,7 @@ def _intact(folder: Path, value: Any) -> bool:
     if not _is_file(value):
         return True
     path = folder / value["path"]
-    return path.exists() and content_sha256(path) == value["content"]
+    return path.exists() and content_sha256(path) == str(value["content"])
 
 
 def _absolute(folder: Path, value: Any) -> Any:

@@ -176,7 +176,9 @@ def train(recipe: Facts, dataset: str) -> Facts:
     order = {
         "name": "",
         "kind": "train",
-        "parameters": Place.known["train"].parameters(recipe=recipe).model_dump(mode="json"),
+        "parameters": Place.known["train"]
+        .parameters.model_validate({"recipe": recipe})
+        .model_dump(mode="json"),
         "inputs": {"dataset": {"path": dataset, "digest": digest_of(dataset)}},
         "retry": Retry(times=0).model_dump(),
         "resource": "gpu" if recipe.get("device") == "cuda" else "cpu",

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from croniter import croniter
+from croniter import croniter  # type: ignore[import-untyped]  # it has no types
 
 from rlhf.errors import JobNotFound, PipelineError
 from rlhf.jobs import ENDED, Jobs, Kind

@@ -170,7 +170,7 @@ def _parsed(content: Mapping[str, Any], findings: Findings) -> Spec:
             place = tuple(str(part) for part in found["loc"])
             key = ".".join(place)
             if found["type"] == "extra_forbidden":
-                models = {0: Spec, 2: StepSpec}
+                models: dict[int, type[Model]] = {0: Spec, 2: StepSpec}
                 model = Retry if place[-2:-1] == ("retry",) else models.get(len(place) - 1, Trigger)
                 known = [f.alias or n for n, f in model.model_fields.items()]
                 findings.add(place, f"`{key}` is no key; {near(place[-1], known)}")

@@ -19,18 +19,23 @@ FAST = {"times": 3, "seconds": 0.2, "factor": 2}
 
 def writing(tmp: Path, name: str, **more: Any) -> dict[str, Any]:
     """A step that writes."""
-    keys = {key: more.pop(key) for key in ("from", "after", "retry") if key in more}
+    keys: dict[str, Any] = {key: more.pop(key) for key in ("from", "after", "retry") if key in more}
     return {"kind": "write", "with": {"ledger": str(tmp / "ledger"), "name": name, **more}, **keys}
 
 
 def troubled(tmp: Path, kind: str, **more: Any) -> dict[str, Any]:
     """A step that fails."""
-    keys = {key: more.pop(key) for key in ("retry", "memory_mb") if key in more}
+    keys: dict[str, Any] = {key: more.pop(key) for key in ("retry", "memory_mb") if key in more}
     return {"kind": "trouble", "with": {"kind": kind, "ledger": str(tmp / "ledger"), **more}, **keys}
 
 
 def ask(jobs: Jobs, steps: dict[str, Any], **more: Any) -> str:
     return jobs.ask(Kind.PIPELINE, {"name": "test", "steps": steps, **more}, {}, title="test")
+
+
+def waits(jobs: Jobs, job_id: str) -> None:
+    """Until a step waits for approval."""
+    until(lambda: any(part.waits_for_approval for part in jobs.parts(job_id)))
 
 
 def starts(tmp: Path) -> list[str]:
@@ -197,7 +202,7 @@ def test_a_person_lets_a_pipeline_go_on_or_stops_it(jobs: Jobs, tmp_path: Path) 
         job_id = ask(jobs, steps)
         with pytest.raises(JobRefused, match=r"`a` of job .* does not wait"):
             jobs.approve(job_id, "a", True, "ada")
-        until(lambda job_id=job_id: any(part.waits_for_approval for part in jobs.parts(job_id)))
+        waits(jobs, job_id)
         assert jobs.get(job_id).state is State.RUNNING
         jobs.approve(job_id, "ask", approved, "ada", "looks right")
         job = finished(jobs, job_id)
