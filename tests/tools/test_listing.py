@@ -14,8 +14,10 @@ from tools.sql import server as sql
 from tools.training import server as training
 
 LEARNT = Path(__file__).parents[2] / "rlhf" / "starter" / "tools.json"
-SERVED = ("rag_search", "rag_documents", "sql_query", "sql_describe")
-SERVED += ("data_validate", "training_start", "jobs_status", "jobs_cancel")
+SERVED = (
+    *("rag_search", "rag_documents", "sql_query", "sql_describe"),
+    *("data_validate", "training_start", "jobs_status", "jobs_cancel"),
+)
 
 
 def signature(name: str, description: str | None, schema: dict[str, Any]) -> dict[str, Any]:
