@@ -93,6 +93,16 @@ def test_lineage_is_answered_both_ways(tmp_path: Path) -> None:
     assert first.lineage()["dataset_digest"] == "data-1"
 
 
+def test_a_user_is_known_by_the_whole_name(tmp_path: Path) -> None:
+    folder, names = make_adapter(tmp_path / "peft", 1), ("user-1", 'Zoë "Z" O\\', "line\nbreak")
+    pairs = [{**row, "user": name, "session": "user-2"} for row, name in zip(rows(3), names, strict=True)]
+    version = Registry(tmp_path).add("polite", folder, {"parent": None}, pairs)
+    for name in names:
+        assert Registry(tmp_path).of_user(name) == [version]
+    for name in ("user", "user-2", "user-10", "Zoë", "", '"'):
+        assert Registry(tmp_path).of_user(name) == []
+
+
 def test_a_folder_that_is_no_adapter_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(RegistryError, match="no PEFT adapter"):
