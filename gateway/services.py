@@ -14,8 +14,6 @@ from gateway.probes import HeartbeatProbe, HttpProbe, Probe
 
 LOOPBACK = "127.0.0.1"
 ROOT = Path(__file__).resolve().parents[1]
-DATASET_STEPS = "rlhf.data.job"
-"""What the worker has to know for the gateway's datasets."""
 PREFIXES = ("LLM_", "TOOLS_", "TRACES_", "GATEWAY_", "RLHF_", "ANNOTATION_")
 
 
@@ -160,7 +158,6 @@ def _settings(data: DataFolder, ports: Ports, environment: Mapping[str, str]) ->
             "RLHF_RUN": str(data.run),
             "RLHF_SERVER_URL": chosen("RLHF_SERVER_URL", f"{_url(ports.llm)}/v1"),
             "RLHF_SERVER_KEY": chosen("RLHF_SERVER_KEY", chosen("LLM_ADMIN_KEY", admin_key)),
-            "RLHF_STEPS": ",".join(filter(None, (DATASET_STEPS, environment.get("RLHF_STEPS")))),
         },
     }
 

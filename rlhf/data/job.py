@@ -1,11 +1,10 @@
 """Two kinds of steps that the worker does for whoever keeps datasets: build one, check a file.
 
-Named in RLHF_STEPS as `rlhf.data.job`. Datasets go to OBJECTS/datasets/DIGEST12, whole or not at all.
+Datasets go to OBJECTS/datasets/DIGEST12, whole or not at all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -77,11 +76,7 @@ def _renamed(text: str, files: dict[str, str]) -> str:
 
 
 # Not cached: what is kept is the dataset, by its content, and it can be deleted.
-BUILD = Kind("dataset-build", build_dataset, Build, outputs={"dataset": "built-dataset"}, cached=False)
-CHECK = Kind("dataset-check", check_dataset, Check, outputs={"report": "check-report"}, cached=False)
-
-
-def register(add: Callable[[Kind], None]) -> None:
-    """The plugin."""
-    add(BUILD)
-    add(CHECK)
+KEEPING = (
+    Kind("dataset-build", build_dataset, Build, outputs={"dataset": "built-dataset"}, cached=False),
+    Kind("dataset-check", check_dataset, Check, outputs={"report": "check-report"}, cached=False),
+)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from rlhf.data.job import KEEPING
 from rlhf.errors import DatasetError
 from rlhf.jobs import APPROVAL
 from rlhf.pipelines.kinds import Kind, Parameters, Work
@@ -184,4 +185,5 @@ KINDS: tuple[Kind, ...] = (
         cached=False,
     ),
     *PROVING,
+    *KEEPING,
 )

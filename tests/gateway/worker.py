@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from gateway.services import DATASET_STEPS
 from tests.rlhf.rows import rows
 
 
@@ -21,7 +20,7 @@ def worker(data: Path) -> Iterator[subprocess.Popen[bytes]]:
     """One that is ready, on a gateway's data folder."""
     folders = {"RLHF_DATA": "jobs", "RLHF_MODELS": "models", "RLHF_RUN": "run"}
     env = {**os.environ, **{name: str(data / folder) for name, folder in folders.items()}}
-    env |= {"RLHF_STEPS": DATASET_STEPS, "RLHF_BEAT_SECONDS": "0.1", "RLHF_STOP_SECONDS": "0"}
+    env |= {"RLHF_BEAT_SECONDS": "0.1", "RLHF_STOP_SECONDS": "0"}
     (data / "models").mkdir(parents=True, exist_ok=True)
     with subprocess.Popen(
         [sys.executable, "-m", "rlhf", "worker"], env=env, stderr=subprocess.DEVNULL
