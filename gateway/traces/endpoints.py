@@ -23,6 +23,8 @@ from gateway.traces.writing import Batch, prepared, write
 API = "/api/public"
 VERSION = "5.0.0"
 """The server version that clients are told: SDK 5 asks for 4.59 or later."""
+SMALL = 1 << 20
+"""Bytes of an export that may wait for its write while others are read: many small ones share a commit."""
 
 Endpoint = Callable[[Session], Awaitable[Response]]
 
@@ -53,6 +55,9 @@ async def export(session: Session) -> Response:
     async with session.store.exports:
         body = await session.body()
         batch = await asyncio.to_thread(_batch, body, media_type, session.key.public)
+        if is_large := len(body) > SMALL:
+            await session.write(write, batch)
+    if not is_large:
         await session.write(write, batch)
     if "json" in media_type:
         return JSONResponse({})

@@ -28,10 +28,11 @@ DELETE FROM sessions WHERE project = ?1 AND id IN {_MINE}
 AND NOT EXISTS (SELECT 1 FROM traces WHERE traces.project = ?1 AND traces.session = sessions.id) RETURNING id
 """  # noqa: S608
 _SESSION_SCORES = f"DELETE FROM scores WHERE project = ?1 AND session IN {_MINE}"  # noqa: S608
-_OF_USER = """
-SELECT id FROM traces WHERE project = ?1 AND user = ?2
-UNION SELECT trace FROM observations WHERE project = ?1 AND user = ?2 LIMIT ?3
-"""
+_OF_USER = (
+    "SELECT id FROM traces WHERE project = ? AND user = ? LIMIT ?",
+    # A trace has one user, the last that was named; its observations may name others.
+    "SELECT DISTINCT trace FROM observations WHERE project = ? AND user = ? LIMIT ?",
+)
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,10 @@ def remove(connection: sqlite3.Connection, project: int, traces: Sequence[str], 
 
 def remove_user(connection: sqlite3.Connection, project: int, user: str) -> Removed:
     """Up to TOGETHER traces of a user, whole: with what others said in them. Nothing where none is left."""
-    found = [trace for (trace,) in connection.execute(_OF_USER, (project, user, TOGETHER))]
-    return remove(connection, project, found, and_items=True) if found else Removed()
+    for query in _OF_USER:
+        if found := [trace for (trace,) in connection.execute(query, (project, user, TOGETHER))]:
+            return remove(connection, project, found, and_items=True)
+    return Removed()
 
 
 def remove_scores_by(connection: sqlite3.Connection, project: int, author: str) -> int:

@@ -46,8 +46,8 @@ def of_nanoseconds(nanoseconds: int) -> int:
     return min(nanoseconds // 1000, LAST)
 
 
-dumped = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-"""JSON without spaces."""
+dumped = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
+"""JSON without spaces; what comes from JSON or protobuf has no circles."""
 
 
 def loaded(text: str | None) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
 from gateway.traces.observations import COLUMNS, Observation
 from gateway.traces.values import dumped, now, packed
@@ -152,7 +152,7 @@ def _add(notes: dict[str, Note], note: Note) -> None:
 def _of_traces(notes: dict[str, Note]) -> tuple[str, str]:
     """The rows of the traces and those of their sessions."""
     sessions = [(n.session, n.started, n.environment) for n in notes.values() if n.session is not None]
-    return dumped([astuple(note) for note in notes.values()]), dumped(sessions)
+    return dumped([list(vars(note).values()) for note in notes.values()]), dumped(sessions)
 
 
 def _tags(o: Observation) -> str | None:

@@ -178,7 +178,7 @@ def _scores_many(client: Any) -> bool:
 def _scores_delete(client: Any) -> bool:
     trace, score = scored(client)
     client.api.scores.delete(score)
-    return client.api.scores.get_many(trace_id=trace).data == []
+    return len(client.api.scores.get_many(trace_id=trace).data) == 0
 
 
 @call("api.trace.delete")
@@ -256,7 +256,7 @@ def _items_list(client: Any) -> bool:
 def _items_delete(client: Any) -> bool:
     item = item_of(client)
     client.api.dataset_items.delete(item.id)
-    return client.api.dataset_items.list(dataset_name=item.dataset_name).data == []
+    return len(client.api.dataset_items.list(dataset_name=item.dataset_name).data) == 0
 
 
 @call("run_experiment")
@@ -293,7 +293,7 @@ def _clear(client: Any) -> bool:
 
 @call("api.prompts.create")
 def _prompts_create(client: Any) -> bool:
-    request = langfuse.api.CreateTextPromptRequest(name=name("prompt"), prompt="x", type="text")
+    request = langfuse.api.CreateTextPromptRequest(name=name("prompt"), prompt="x")
     return bool(client.api.prompts.create(request=request).version == 1)
 
 
@@ -312,7 +312,7 @@ def _prompts_list(client: Any) -> bool:
 def _prompts_delete(client: Any) -> bool:
     prompt = prompt_of(client)
     client.api.prompts.delete(prompt)
-    return client.api.prompts.list(name=prompt).data == []
+    return len(client.api.prompts.list(name=prompt).data) == 0
 
 
 @call("api.prompt_version.update")
@@ -326,7 +326,7 @@ def _media(client: Any) -> bool:
     asked = client.api.media.get_upload_url(
         trace_id="ab" * 16, content_type="image/png", content_length=3, sha256hash="y" * 44, field="input"
     )
-    return asked.upload_url is None
+    return bool(asked.upload_url is None)
 
 
 @call("api.media.patch")

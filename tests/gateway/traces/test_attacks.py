@@ -125,7 +125,7 @@ async def test_what_is_meant_for_sql_is_a_text_like_others(store: TraceStore, te
         asked = json.dumps([condition])
         found = await store.client.get(f"{API}/v2/observations", params={"filter": asked})
         refused = text == "\x00" and operator != "="
-        expected = (400, None) if refused else (200, [])
+        expected: tuple[int, list[Any] | None] = (400, None) if refused else (200, [])
         assert (found.status_code, found.json().get("data")) == expected, operator
     for path in ("traces", "v3/scores", "v2/scores", "sessions", "lineage"):
         params = {"userId": text, "name": text, "sessionId": text, "tags": text}

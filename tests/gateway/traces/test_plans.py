@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from starlette.datastructures import QueryParams
 
-from gateway.traces import datasets, legacy, reading, runs, scores
+from gateway.traces import datasets, export, legacy, lineage, reading, runs, scores
 from gateway.traces.app import number_of
 from gateway.traces.database import TraceDatabase
 from gateway.traces.keys import KeyPair
@@ -110,6 +110,9 @@ def test_every_list_has_its_index(file: sqlite3.Connection) -> None:
         lambda: datasets.page_items(file, 1, QueryParams({"datasetName": "d"})),
         lambda: datasets.page_items(file, 1, QueryParams({"sourceTraceId": "t"})),
         lambda: runs.page(file, 1, "d", QueryParams({})),
+        lambda: export.page(file, 1, KEY, "2000-01-01", None, (-1, -1)),
+        lambda: lineage.asked(file, 1, QueryParams({"userId": "u"})),
+        lambda: lineage.asked(file, 1, QueryParams({"adapterVersion": "a"})),
     ]
     for ask in asked:
         for plan in plans(file, ask):

@@ -88,6 +88,16 @@ async def test_nothing_of_a_forgotten_user_is_left_on_the_disk(store: TraceStore
     assert set(counts(store.data).values()) == {0}
 
 
+async def test_a_trace_with_several_users_goes_with_each_of_them(store: TraceStore) -> None:
+    both = span(1, "bo")
+    both["id"] = "ff" * 8
+    await store.export(span(1), span(2, "bo"))
+    await store.export(both)  # the trace's user is now the later one
+    answer = await store.client.delete("/api/public/users", params={"userId": "ada"})
+    assert answer.json()["removed"]["observations"] == 2
+    assert await ids(store, "traces") == {trace(2)}
+
+
 async def test_a_user_must_be_named(store: TraceStore) -> None:
     await store.export(span(1))
     for params in ({}, {"userId": ""}):
@@ -141,7 +151,7 @@ async def test_those_who_write_meanwhile_are_not_kept_waiting(tmp_path: Path) ->
         old = [Observation(f"{n}", f"{n}", started=n) for n in range(1, 5 * TOGETHER)]
         await database.write(lambda c: insert(c, 1, old))
         sweeping = asyncio.create_task(sweep(database, before=10**9))
-        left = []
+        left: list[int] = []
         while not sweeping.done():
             new = [Observation("o", f"new-{len(left)}", started=2 * 10**9)]
 
