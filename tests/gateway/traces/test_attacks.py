@@ -49,13 +49,9 @@ async def test_keys_of_another_project_see_and_change_nothing(
     shared: tuple[TraceStore, httpx2.AsyncClient], tmp_path: Path
 ) -> None:
     store, client = shared
-    lists = ("v2/observations", "traces", "sessions", "v3/scores", "v2/scores", "v2/datasets")
-    lists += (
-        "dataset-items",
-        "v2/prompts",
-        "lineage?userId=ada",
-        "lineage?adapterVersion=a@sha256:0123456789ab",
-    )
+    lists = ["v2/observations", "traces", "sessions", "v3/scores", "v2/scores", "v2/datasets"]
+    lists += ["dataset-items", "v2/prompts", "lineage?userId=ada"]
+    lists += ["lineage?adapterVersion=a@sha256:0123456789ab"]
     for path in lists:
         answer = await client.get(f"{API}/{path}")
         assert answer.status_code == 200, path
