@@ -47,6 +47,14 @@ def load_adapter(model: Any, folder: Path, trainable: bool = False) -> Any:
     return PeftModel.from_pretrained(model, str(folder), is_trainable=trainable, config=config)
 
 
+def keep_share(model: Any, share: float) -> None:
+    """Go back from what was learnt towards the base, by scaling the adapter's change."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_B.default" in name:
+                parameter.mul_(share)
+
+
 def save_adapter(model: Any, folder: Path, base: Path) -> str:
     """Write a PEFT folder, whole or not at all, the same bytes for the same weights; its content's hash."""
     part = folder.with_name(f"{folder.name}.partial")

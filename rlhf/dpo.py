@@ -12,7 +12,7 @@ from transformers import AutoTokenizer
 from trl.trainer.dpo_config import DPOConfig
 from trl.trainer.dpo_trainer import DPOTrainer
 
-from rlhf.adapters import causal, load_adapter, lora_config, save_adapter
+from rlhf.adapters import causal, keep_share, load_adapter, lora_config, save_adapter
 from rlhf.errors import WrongReference
 from rlhf.pairs import Pairs, Used, render
 from rlhf.recipe import Recipe
@@ -40,6 +40,9 @@ class Dpo:
     logged = ("rehearsal", "rewards/margins", "rewards/accuracies", "logps/chosen", "logps/rejected")
     depends = DEPENDS
 
+    def __init__(self) -> None:
+        self.keep = 1.0
+
     def read(self, file: Path, tokenizer: Any, recipe: Recipe) -> Pairs:
         """Pairs as text."""
         return render([row.plain() for row in read_jsonl(file)], tokenizer, recipe.train.max_tokens)
@@ -61,6 +64,8 @@ class Dpo:
             peft_config=None if adapter is not None else lora_config(recipe.lora),
         )
         made.rehearsal = rehearsal(recipe.replay, tokenizer, recipe.seed, recipe.train.max_tokens)
+        # A loaded adapter has no base to go back to but the one that it began with.
+        self.keep = recipe.lora.keep if adapter is None else 1.0
         return made
 
     def check(self, trainer: Any) -> None:
@@ -68,7 +73,8 @@ class Dpo:
         check_reference(trainer)
 
     def examine(self, trainer: Any, held: Used) -> dict[str, Any]:
-        """Order, margin, whether chosen answers became likelier."""
+        """Order, margin, whether chosen answers became likelier, of the adapter as it will be saved."""
+        keep_share(trainer.model, self.keep)
         return examine(trainer, held)
 
     def save(self, trainer: Any, recipe: Recipe, out: Path, base: Path) -> tuple[str, str]:

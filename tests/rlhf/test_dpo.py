@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from rlhf.adapters import causal, load_adapter
 from rlhf.dpo import Dpo, check_reference, train
 from rlhf.errors import BadRecords, TrainingError, WrongReference
 from rlhf.recipe import Recipe, load_recipe
-from rlhf.registry import content_digest
+from rlhf.registry import WEIGHTS, content_digest
 from rlhf.replay import rehearsal
 from rlhf.runs import FILES, last_checkpoint
 from rlhf.troubles import clear_errors, hushed
@@ -158,6 +159,16 @@ def test_what_is_rehearsed_stays_nearer_to_the_base(base: Path, tmp_path: Path) 
         with torch.no_grad():
             moved[weight] = float(rehearsed.loss(load_adapter(causal(base), out / "adapter"), 1, "cpu"))
     assert moved[20.0] < 0.5 * moved[0.0]
+
+
+def test_a_share_of_the_change_can_be_kept(base: Path, tmp_path: Path) -> None:
+    data = dataset(tmp_path / "data", count=8)
+    weights = {}
+    for keep in (1.0, 0.5):
+        train(recipe(lora={"keep": keep}), data, tmp_path / str(keep), base, tell=quiet)
+        weights[keep] = load_file(tmp_path / str(keep) / "adapter" / WEIGHTS)
+    for name, whole in weights[1.0].items():
+        assert torch.allclose(weights[0.5][name], whole * (0.5 if "lora_B" in name else 1.0))
 
 
 def test_bad_rows_are_named(base: Path, tmp_path: Path) -> None:
