@@ -162,6 +162,7 @@ def test_skipped_pairs_come_back_at_the_end(house: House, open_page: OpenPage) -
     expect(page.get_by_role("region", name="Left answer")).to_be_visible()
     page.keyboard.press("s")
     expect(page.get_by_text("1 skipped")).to_be_visible()
+    expect(page.get_by_role("region", name="The question")).to_contain_text("Question 2?")
     page.keyboard.press("0")
     page.get_by_role("button", name="Look at those that were skipped").click()
     expect(page.get_by_role("region", name="The question")).to_contain_text("Question 1?")
