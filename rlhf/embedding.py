@@ -14,6 +14,7 @@ from datasets import Dataset
 from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
+from sentence_transformers.sentence_transformer.model_card import SentenceTransformerModelCardCallback
 from sentence_transformers.sentence_transformer.trainer import SentenceTransformerTrainer
 from sentence_transformers.sentence_transformer.training_args import SentenceTransformerTrainingArguments
 
@@ -64,7 +65,7 @@ class Embedding:
         )
         columns = ("anchor", "positive", "negative")
         known = columns if all(row["negative"] for row in rows) else columns[:2]
-        return SentenceTransformerTrainer(
+        made = SentenceTransformerTrainer(
             model=model,
             args=SentenceTransformerTrainingArguments(
                 **arguments(recipe, out), batch_sampler="no_duplicates"
@@ -72,6 +73,9 @@ class Embedding:
             train_dataset=Dataset.from_list([{name: row[name] for name in known} for row in rows]),
             loss=MultipleNegativesRankingLoss(model, scale=recipe.train.scale),
         )
+        # It embeds examples for a page that is not kept.
+        made.remove_callback(SentenceTransformerModelCardCallback)
+        return made
 
     def check(self, trainer: Any) -> None:
         """Nothing to compare with."""

@@ -45,7 +45,7 @@ def killed(recipe: Common, data: Path, out: Path, base: Path) -> None:
     recipe.save(out.with_suffix(".yaml"))
     command = [sys.executable, "-c", CODE, *map(str, (out.with_suffix(".yaml"), data, out, base))]
     process = subprocess.Popen(command, env={**os.environ, "PYTHONHASHSEED": "3"})
-    while process.poll() is None and not (out / "run" / "checkpoint-2" / "trainer_state.json").exists():
+    while process.poll() is None and not any((out / "run").glob("checkpoint-*/trainer_state.json")):
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     process.wait()
