@@ -30,7 +30,7 @@ class Member:
         """Queue again what dead workers were doing; who of us is first has it.
 
         Raises:
-            psycopg.OperationalError: our own connection, and with it our lock, is gone; the worker has to end.
+            psycopg.OperationalError: our connection is gone, and with it our lock; the worker has to end.
         """
         self._connection.execute("SELECT 1")
         pending = DBOS.list_workflows(status=["PENDING"], load_input=False, load_output=False)
