@@ -136,7 +136,7 @@ def retrain(
 
 PLANTED: dict[str, Any] = {
     "data": {"held_out": 0.33},
-    "train": {"epochs": 0.8},
+    "train": {"epochs": 1.2},
     "evaluate": {"judge": "cite_first"},
     "gate": {"keeps": 0.8},
 }
