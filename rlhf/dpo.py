@@ -26,7 +26,7 @@ NOISE = 1e-3
 """Nats that a reward may be off zero before the first step."""
 
 
-class Trainer(Rehearsing, DPOTrainer):  # type: ignore[misc]  # TRL's bases are untyped
+class Trainer(Rehearsing, DPOTrainer):
     """TRL's, without the message to its makers."""
 
     def _send_telemetry(self) -> None:

@@ -22,7 +22,7 @@ from rlhf.training import Tell, Trained, arguments, carry_out
 ALONE = "alone in the last batch, where the divergence needs two rows"
 
 
-class Trainer(Rehearsing, KTOTrainer):  # type: ignore[misc]  # TRL's bases are untyped
+class Trainer(Rehearsing, KTOTrainer):
     """TRL's, without the message to its makers."""
 
     def _send_telemetry(self) -> None:

@@ -48,7 +48,8 @@ class Rehearsal:
         now = model(**given).logits[:, :-1].float().log_softmax(-1)
         divergence = (reference.exp() * (reference - now)).sum(-1)
         counted = labels[:, 1 - keep :] != IGNORED
-        return (divergence * counted).sum() / counted.sum()
+        found: torch.Tensor = (divergence * counted).sum() / counted.sum()
+        return found
 
 
 class Rehearsing:

@@ -4,6 +4,7 @@ QLoRA (Dettmers et al., 2023) holds the base in four bits, which bitsandbytes do
 """
 
 import math
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from rlhf.shapes import SftRow, read_shape
 from rlhf.training import Tell, Trained, arguments, carry_out
 
 
-class Trainer(Rehearsing, SFTTrainer):  # type: ignore[misc]  # TRL's bases are untyped
+class Trainer(Rehearsing, SFTTrainer):
     """TRL's, without the message to its makers."""
 
     def _send_telemetry(self) -> None:
@@ -108,7 +109,7 @@ def train(
 def quantised(base: Path, recipe: SftRecipe) -> Any:
     """The base in four bits. TrainingError where that cannot be."""
     try:
-        import bitsandbytes  # noqa: F401 (transformers imports it later and says less)
+        import_module("bitsandbytes")
     except ImportError as error:
         raise TrainingError(
             "`tuning: qlora` needs bitsandbytes, which is not installed here: `pip install bitsandbytes` on "
@@ -116,7 +117,7 @@ def quantised(base: Path, recipe: SftRecipe) -> Any:
         ) from error
     if not torch.cuda.is_available():
         raise TrainingError("`tuning: qlora` needs a GPU, and torch sees none here: use `tuning: lora`")
-    config = BitsAndBytesConfig(
+    config = BitsAndBytesConfig(  # type: ignore[no-untyped-call]  # transformers' own
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
@@ -125,6 +126,6 @@ def quantised(base: Path, recipe: SftRecipe) -> Any:
     model = AutoModelForCausalLM.from_pretrained(
         base, quantization_config=config, device_map={"": 0}, local_files_only=True
     )
-    return prepare_model_for_kbit_training(
+    return prepare_model_for_kbit_training(  # type: ignore[no-untyped-call]  # PEFT's own
         model, use_gradient_checkpointing=recipe.train.gradient_checkpointing
     )

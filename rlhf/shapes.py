@@ -63,7 +63,7 @@ class Row(Strict):
 class Answered(Row):
     """A prompt and what was said to it."""
 
-    NAMED_BY = ("prompt", "completion", "tools")
+    NAMED_BY: ClassVar[tuple[str, ...]] = ("prompt", "completion", "tools")
 
     prompt: list[Message] = Field(min_length=1)
     completion: list[Message] = Field(min_length=1)
@@ -111,7 +111,7 @@ class SftRow(Answered):
 class KtoRow(Answered):
     """An answer with a thumb: `label` true is up."""
 
-    NAMED_BY = (*Answered.NAMED_BY, "label")
+    NAMED_BY: ClassVar[tuple[str, ...]] = (*Answered.NAMED_BY, "label")
 
     label: bool = Field(strict=True)
     source: Source = "thumbs"
@@ -121,7 +121,7 @@ class KtoRow(Answered):
 class TripletRow(Row):
     """A query, a text that answers it and, where known, one that does not."""
 
-    NAMED_BY = ("query", "positive", "negative")
+    NAMED_BY: ClassVar[tuple[str, ...]] = ("query", "positive", "negative")
 
     query: Text
     positive: Text
@@ -131,7 +131,7 @@ class TripletRow(Row):
 class LabelRow(Row):
     """A text and what it is."""
 
-    NAMED_BY = ("text", "label")
+    NAMED_BY: ClassVar[tuple[str, ...]] = ("text", "label")
 
     text: Text
     label: Text

@@ -63,10 +63,14 @@ class Method(Protocol):
     """What a method of training does of its own, around a trainer of transformers."""
 
     name: str
-    logged: tuple[str, ...]
-    """What the trainer logs a step beside the loss."""
-    depends: tuple[str, ...]
-    """Blocks of the recipe that the result depends on."""
+
+    @property
+    def logged(self) -> tuple[str, ...]:
+        """What the trainer logs a step beside the loss."""
+
+    @property
+    def depends(self) -> tuple[str, ...]:
+        """Blocks of the recipe that the result depends on."""
 
     def read(self, file: Path, tokenizer: Any, recipe: Any) -> Used:
         """The usable rows of a file. BadRecords where a row is bad."""

@@ -8,7 +8,7 @@ from transformers import AutoTokenizer
 
 from rlhf.errors import BadRecords, RecipeError, TrainingError
 from rlhf.kto import ALONE, Kto
-from rlhf.methods import read_recipe, train
+from rlhf.methods import KtoRecipe, read_recipe, train
 from tests.rlhf.preferring import base as make_base
 from tests.rlhf.preferring import rows, write
 from tests.rlhf.trainings import plan, quiet, same_after_a_kill
@@ -49,7 +49,9 @@ def test_it_learns_from_thumbs_and_goes_on_after_a_kill(base: Path, data: Path, 
 
 def test_a_row_without_a_neighbour_is_named(base: Path, tmp_path: Path) -> None:
     write(tmp_path / "rows.jsonl", thumbs(9))
-    used = Kto().read(tmp_path / "rows.jsonl", AutoTokenizer.from_pretrained(base), plan("kto"))
+    recipe = plan("kto")
+    assert isinstance(recipe, KtoRecipe)
+    used = Kto().read(tmp_path / "rows.jsonl", AutoTokenizer.from_pretrained(base), recipe)
     assert len(used.texts) == 8
     assert [len(ids) for ids in used.left_out.values()] == [1]
     assert list(used.left_out) == [ALONE]
