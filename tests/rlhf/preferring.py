@@ -62,7 +62,7 @@ def recipe(**changes: Any) -> Recipe:
     """Six steps of four pairs on one thread."""
     plain: dict[str, Any] = {
         "threads": 1,
-        "lora": {"rank": 4, "alpha": 8, "layers": "all"},
+        "lora": {"rank": 4, "alpha": 8, "layers": "all", "keep": 1.0},
         "replay": {"rows": "none"},
         "train": {
             "epochs": 1,
