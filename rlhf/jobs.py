@@ -327,13 +327,15 @@ class Jobs:
             return Part(name, kind, None)
         state = STATES[child.status]
         output: Mapping[str, Any] = (child.output or {}) if state is State.DONE else {}
+        progress = self.book.progress(child.workflow_id)
         return Part(
             name,
             kind,
             state,
             error=_error(child),
-            progress=self.book.progress(child.workflow_id),
-            waits_for_approval=kind == APPROVAL and state is State.RUNNING,
+            progress=progress,
+            # It says so once it waits; one that is not needed runs for a moment as well.
+            waits_for_approval=kind == APPROVAL and state is State.RUNNING and progress is not None,
             reused=bool(output.get("reused")),
             seconds=output.get("seconds"),
             result=output.get("outputs"),

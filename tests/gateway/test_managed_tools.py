@@ -128,6 +128,7 @@ async def test_what_a_tool_is_lent_is_small_and_bound(working: Gateway) -> None:
     # Whose key is an admin's lends no more than the right to manage, and that in one project.
     for path in ("/api/v1/models-registry", "/api/v1/audit"):
         assert (await working.client.get(path, headers=headers)).status_code == 403
+    await working.client.post("/api/v1/projects", json={"name": "vault"})
     other = {**headers, "X-Project": "vault"}
     assert (await working.client.get("/api/v1/datasets", headers=other)).status_code == 403
     key = {"name": "k", "scopes": ["admin"]}

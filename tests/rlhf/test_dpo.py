@@ -20,7 +20,7 @@ from rlhf.errors import BadRecords, TrainingError, WrongReference
 from rlhf.recipe import Recipe, load_recipe
 from rlhf.registry import WEIGHTS, content_digest
 from rlhf.replay import rehearsal
-from rlhf.runs import FILES, last_checkpoint
+from rlhf.runs import FILES, is_whole, last_checkpoint
 from rlhf.troubles import clear_errors, hushed
 from tests.rlhf.preferring import WORDS, dataset, recipe, rows, write
 from tests.rlhf.preferring import base as make_base
@@ -74,7 +74,7 @@ def test_killed_and_resumed_it_is_the_same_adapter(base: Path, tmp_path: Path) -
         f"train(recipe(), Path({str(data)!r}), Path({str(out)!r}), Path({str(base)!r}))"
     )
     process = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": "3"})
-    while process.poll() is None and not (out / "run" / "checkpoint-2" / "trainer_state.json").exists():
+    while process.poll() is None and not is_whole(out / "run" / "checkpoint-2"):
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     process.wait()

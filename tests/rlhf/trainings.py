@@ -10,7 +10,7 @@ from typing import Any
 
 from rlhf.methods import read_recipe
 from rlhf.recipe import Common
-from rlhf.runs import last_checkpoint
+from rlhf.runs import is_whole, last_checkpoint
 from rlhf.training import Trained
 
 TRAIN: dict[str, Any] = {
@@ -45,7 +45,7 @@ def killed(recipe: Common, data: Path, out: Path, base: Path) -> None:
     recipe.save(out.with_suffix(".yaml"))
     command = [sys.executable, "-c", CODE, *map(str, (out.with_suffix(".yaml"), data, out, base))]
     process = subprocess.Popen(command, env={**os.environ, "PYTHONHASHSEED": "3"})
-    while process.poll() is None and not any((out / "run").glob("checkpoint-*/trainer_state.json")):
+    while process.poll() is None and not any(map(is_whole, (out / "run").glob("checkpoint-*"))):
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     process.wait()
