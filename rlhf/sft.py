@@ -1,6 +1,7 @@
 """Supervised fine-tuning on answers, with TRL and PEFT: an adapter, one on a quantised base, all weights.
 
-QLoRA (Dettmers et al., 2023) holds the base in four bits, which bitsandbytes does on a GPU.
+QLoRA (Dettmers et al., 2023) holds the base in four bits, which bitsandbytes does on a GPU and, slower, on a
+processor.
 """
 
 import math
@@ -112,19 +113,23 @@ def quantised(base: Path, recipe: SftRecipe) -> Any:
         import_module("bitsandbytes")
     except ImportError as error:
         raise TrainingError(
-            "`tuning: qlora` needs bitsandbytes, which is not installed here: `pip install bitsandbytes` on "
-            "a machine with a GPU, or `tuning: lora`"
+            "`tuning: qlora` needs bitsandbytes, which is not installed here: `python -m pip install "
+            "bitsandbytes`, or `tuning: lora`"
         ) from error
-    if not torch.cuda.is_available():
-        raise TrainingError("`tuning: qlora` needs a GPU, and torch sees none here: use `tuning: lora`")
+    on_gpu = recipe.device == "cuda"
     config = BitsAndBytesConfig(  # type: ignore[no-untyped-call]  # transformers' own
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=torch.bfloat16,
+        # Many processors compute in bfloat16 far slower than in single precision.
+        bnb_4bit_compute_dtype=torch.bfloat16 if on_gpu else torch.float32,
     )
     model = AutoModelForCausalLM.from_pretrained(
-        base, quantization_config=config, device_map={"": 0}, local_files_only=True
+        base,
+        quantization_config=config,
+        device_map={"": 0 if on_gpu else "cpu"},
+        dtype=torch.bfloat16 if on_gpu else torch.float32,
+        local_files_only=True,
     )
     return prepare_model_for_kbit_training(  # type: ignore[no-untyped-call]  # PEFT's own
         model, use_gradient_checkpointing=recipe.train.gradient_checkpointing

@@ -1,6 +1,7 @@
 """Answers are imitated, by an adapter or by all weights; the prompt is context."""
 
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -82,9 +83,23 @@ def test_what_the_assistant_says_counts_and_nothing_else(base: Path) -> None:
     assert answers([row], tokenizer, 256).left_out == {NOT_A_PREFIX: ["x"]}
 
 
-def test_what_cannot_be_is_said(base: Path, data: Path, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=r"needs (bitsandbytes|a GPU).*`tuning: lora`"):
-        train(plan("sft", tuning="qlora"), data, tmp_path / "out", base, tell=quiet)
+def test_a_base_in_four_bits_teaches_an_adapter_that_fits_the_base(
+    base: Path, data: Path, tmp_path: Path
+) -> None:
+    recipe = plan("sft", tuning="qlora", train={"epochs": 8}, **SMALL)
+    trained = train(recipe, data, tmp_path / "out", base, tell=quiet)
+    assert trained.held_out["token_accuracy"] > 0.9
+    # The adapter serves on the base as it is, not only on the one that it was trained on.
+    assert said(load_adapter(causal(base), tmp_path / "out" / "adapter"), base).startswith("fig tea gum")
+
+
+def test_what_cannot_be_is_said(
+    base: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "bitsandbytes", None)
+        with pytest.raises(TrainingError, match=r"needs bitsandbytes.*`tuning: lora`"):
+            train(plan("sft", tuning="qlora"), data, tmp_path / "out", base, tell=quiet)
     if not torch.cuda.is_available():
         with pytest.raises(TrainingError, match="sees no GPU here"):
             train(plan("sft", device="cuda"), data, tmp_path / "out", base, tell=quiet)
