@@ -59,8 +59,10 @@ class ChatModel:
     temperature: float
     """Where a request names none."""
     aliases: tuple[str, ...] = ()
-    free_literals: bool = True
-    """Whether it is trusted to write strings into SQL that the user did not say."""
+    small: bool = False
+    """Whether it is too small to be trusted with strings in SQL that the user did not say, or to find the
+    sentence among many that answers.
+    """
     adapters: AdapterManager | None = None
     selection: Selection | None = None
     """The adapters of a request; None is the base alone."""

@@ -88,6 +88,10 @@ class Embedder:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, self._embed, list(inputs))
 
+    def embed_now(self, texts: list[str]) -> NDArray[np.float32]:
+        """The vectors alone, for a caller that waits in a thread of its own."""
+        return self._thread.submit(self._embed, [*texts]).result().vectors
+
     def _embed(self, inputs: list[str | Sequence[int]]) -> Embedded:
         limit = self.model.max_tokens
         batch = [self.model.tokens(i) if isinstance(i, str) else list(i)[:limit] for i in inputs]

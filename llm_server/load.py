@@ -173,7 +173,7 @@ def chat_model(
     *,
     small: bool = False,
 ) -> ChatModel:
-    """Start an engine on a backend. A `small` model decodes greedily and is not trusted with free strings."""
+    """Start an engine on a backend. A `small` model decodes greedily."""
     limits = Limits(
         running=settings.slots,
         queue=settings.queue,
@@ -193,7 +193,7 @@ def chat_model(
         engine.close()
         raise
     temperature = default_temperature(settings, small=small)
-    return ChatModel(name, engine, template, marks, temperature, aliases, free_literals=not small)
+    return ChatModel(name, engine, template, marks, temperature, aliases, small=small)
 
 
 def default_temperature(settings: Settings, *, small: bool) -> float:

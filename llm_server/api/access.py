@@ -16,6 +16,7 @@ from llm_server.catalog import (
     RerankModel,
     UpstreamModel,
 )
+from llm_server.constraints.fitting import Embed
 from llm_server.errors import BadRequest, ModelForbidden, ModelNotFound
 
 
@@ -37,6 +38,17 @@ def unknown(request: Request, name: str) -> ModelNotFound:
     """A name that means nothing; only what the key may use is listed."""
     catalog: Catalog = request.app.state.catalog
     return ModelNotFound(name, list(filter(caller_of(request).may_use, catalog.names())))
+
+
+def embed_of(request: Request) -> Embed | None:
+    """The server's own embedding model, kept loaded until the request is answered; None where it has none.
+
+    What it reads stays in the server: the key needs no permission for it.
+    """
+    catalog: Catalog = request.app.state.catalog
+    held = (e for e in catalog.all() if isinstance(e, EmbeddingModelEntry) and hold(request, e))
+    entry = next(held, None)
+    return entry.embedder.embed_now if entry else None
 
 
 def hold(request: Request, entry: Entry) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import JSONResponse, Response
 
-from llm_server.api.access import adapted
+from llm_server.api.access import adapted, embed_of
 from llm_server.api.auth import INFERENCE, require
 from llm_server.api.forward import route
 from llm_server.api.payloads import Answer, Head, Payload, usage_of
@@ -27,7 +27,8 @@ async def chat(request: Request, body: ChatRequest) -> Response:
     entry = await route(request, body.model, "chat/completions")
     if isinstance(entry, Response):
         return entry
-    job = await asyncio.to_thread(chat_job, adapted(request, entry, body.wanted), body)
+    model = adapted(request, entry, body.wanted)
+    job = await asyncio.to_thread(chat_job, model, body, embed_of(request) if body.grounding else None)
     count = body.n or 1
     if not body.stream:
         return await unless_gone(request, _whole(job, count, bool(body.logprobs)))

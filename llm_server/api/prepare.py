@@ -8,7 +8,8 @@ from typing import Any
 
 from llm_server.api.schemas import ChatRequest, Generation, Message, ResponseFormat
 from llm_server.catalog import ChatModel
-from llm_server.constraints.quotes import quotes_grammar
+from llm_server.constraints.fitting import Embed, best, narrowed
+from llm_server.constraints.quotes import quotes, quotes_grammar
 from llm_server.constraints.tools import CallGrammar, Words, schema_grammar
 from llm_server.engine.backend import Vocabulary
 from llm_server.engine.grammar import FixedGuide, Grammar, Guide
@@ -17,6 +18,9 @@ from llm_server.engine.sequence import Event
 from llm_server.engine.sequence import Sequence as EngineSequence
 from llm_server.errors import BadRequest, ContextLengthExceeded
 from llm_server.tool_calls import THINK, THOUGHT, OutputReader, ToolGuide
+
+FITTING = 2
+"""Sentences that a small model may quote from: those that fit the question best."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +62,17 @@ class Job:
         )
 
 
-def chat_job(model: ChatModel, request: ChatRequest) -> Job:
+def chat_job(model: ChatModel, request: ChatRequest, embed: Embed | None = None) -> Job:
     """Render, tokenise, build grammars, load evicted adapters. Takes milliseconds: call it in a thread.
 
     The model has its adapters and is permitted: nothing is computed or loaded for who may not use it.
+    `embed` helps a small model to quote the right sentence.
     """
     model.ensure()
     messages = [_plain(message) for message in request.messages]
     tools = [tool.model_dump(exclude_none=True) for tool in request.tools or ()]
     tokens = model.template.tokens(messages, tools, **_template_variables(request))
-    make_guide, calls, at_once = _guide(model, request, messages, [tool["function"] for tool in tools])
+    make_guide, calls, at_once = _guide(model, request, messages, [tool["function"] for tool in tools], embed)
     thinking = _in_thought(model.engine.backend.vocabulary, tokens)
     if thinking and at_once:
         # The grammar holds from the first token on: no room is left for the thought that the template opened.
@@ -185,10 +190,14 @@ def _call(call: dict[str, Any]) -> dict[str, Any]:
 
 
 def _guide(
-    model: ChatModel, request: ChatRequest, messages: list[dict[str, Any]], functions: list[dict[str, Any]]
+    model: ChatModel,
+    request: ChatRequest,
+    messages: list[dict[str, Any]],
+    functions: list[dict[str, Any]],
+    embed: Embed | None,
 ) -> tuple[Callable[[], Guide | None], bool, bool]:
     """What steers the output, whether calls may come, and whether a grammar holds from the first token on."""
-    text = _text_grammar(request, messages)
+    text = _text_grammar(model, request, messages, embed)
     choice = request.tool_choice or "auto"
     if not functions or choice == "none":
         if functions == [] and choice not in {"none", "auto"}:
@@ -196,7 +205,9 @@ def _guide(
         return (lambda: None if text is None else FixedGuide(text)), False, text is not None
     offered = _offered(functions, choice)
     users = tuple(message["content"] for message in messages if message["role"] == "user")
-    calls = CallGrammar(offered, Words(users, model.free_literals))
+    if model.small:
+        offered = [narrowed(function, users) for function in offered]
+    calls = CallGrammar(offered, Words(users, free_literals=not model.small))
     named = isinstance(choice, dict) and choice.get("type") != "allowed_tools"
     mode = choice.get("allowed_tools", choice).get("mode", "auto") if isinstance(choice, dict) else choice
     forced, parallel = named or mode != "auto", request.parallel_tool_calls is not False and not named
@@ -220,14 +231,18 @@ def _offered(functions: list[dict[str, Any]], choice: str | dict[str, Any]) -> l
     return offered
 
 
-def _text_grammar(request: ChatRequest, messages: list[dict[str, Any]]) -> Grammar | None:
+def _text_grammar(
+    model: ChatModel, request: ChatRequest, messages: list[dict[str, Any]], embed: Embed | None
+) -> Grammar | None:
     """Grammar of the text: a response format, or grounded quotations."""
     wanted = request.response_format
     if wanted is not None and wanted.type != "text":
         return schema_grammar(_schema(wanted))
-    if request.grounding == "quotes":
-        return quotes_grammar([message["content"] for message in messages if message["role"] == "tool"])
-    return None
+    if request.grounding != "quotes":
+        return None
+    found = quotes([message["content"] for message in messages if message["role"] == "tool"])
+    asked = [message["content"] for message in messages if message["role"] == "user"]
+    return quotes_grammar(best(asked[-1], found, FITTING, embed) if model.small and asked else found)
 
 
 def _schema(wanted: ResponseFormat) -> dict[str, Any]:

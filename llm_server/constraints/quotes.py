@@ -7,11 +7,12 @@ line with a number. Without passages there is nothing to hold on to, and nothing
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from llm_server.constraints.gbnf import Rules, choice, literal
 from llm_server.engine.grammar import Grammar
 
-PASSAGE = re.compile(r"^\[(\d+)\] [^\n]*\n(.*?)(?=\n\n\[\d+\] |\Z)", re.M | re.S)
+PASSAGE = re.compile(r"^\[(\d+)\] ([^\n]*)\n(.*?)(?=\n\n\[\d+\] |\Z)", re.M | re.S)
 SENTENCE = re.compile(r"\S.*?(?:[.!?][\"')\]]*(?=\s+[^a-z\s]|\s*$)|[\u3002\uff01\uff1f]|$)")
 """Up to a full stop that is not followed by a small letter (`e.g. this`)."""
 BULLET = re.compile(r"^\s*(?:[-*+•]|\d{1,3}[.)]|#{1,6})\s+")
@@ -22,9 +23,25 @@ SHORTEST = 3
 """Words below which a line is a heading or a scrap, not a quotation."""
 
 
-def passages(texts: Sequence[str]) -> list[tuple[int, str]]:
-    """Number and text of every passage of the tool messages."""
-    return [(int(m.group(1)), m.group(2)) for text in texts for m in PASSAGE.finditer(text)]
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """A sentence that may be quoted."""
+
+    sentence: str
+    number: int
+    """Of its passage."""
+    heading: str
+    """The last part of the line above the passage: its section, or its document."""
+
+
+def quotes(texts: Sequence[str]) -> list[Quote]:
+    """Every whole sentence of the passages in the tool messages."""
+    return [
+        Quote(sentence, int(passage[1]), passage[2].rsplit(" > ", 1)[-1].strip())
+        for text in texts
+        for passage in PASSAGE.finditer(text)
+        for sentence in sentences(passage[3])[:MAX_SENTENCES]
+    ]
 
 
 def sentences(text: str) -> list[str]:
@@ -60,12 +77,11 @@ def _is_heading(line: str, following: str) -> bool:
     return len(line) < HEADING and line[-1:] not in set(".,;:!?-") and following[:1].isupper()
 
 
-def quotes_grammar(tool_texts: Sequence[str]) -> Grammar | None:
-    """Grammar of an answer that quotes only from `tool_texts`; None when they hold no passages."""
+def quotes_grammar(found: Sequence[Quote]) -> Grammar | None:
+    """Grammar of an answer that quotes nothing but these; None when there are none."""
     quoted: dict[str, list[str]] = {}
-    for number, text in passages(tool_texts):
-        for sentence in sentences(text)[:MAX_SENTENCES]:
-            quoted.setdefault(sentence, []).append(f"[{number}]")
+    for one in found:
+        quoted.setdefault(one.sentence, []).append(f"[{one.number}]")
     if not quoted:
         return None
     rules = Rules()

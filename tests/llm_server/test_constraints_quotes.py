@@ -1,6 +1,8 @@
 """Quotations are whole sentences of passages, with the right number."""
 
-from llm_server.constraints.quotes import passages, quotes_grammar, sentences
+from llm_server.constraints.fitting import best
+from llm_server.constraints.quotes import Quote, quotes, quotes_grammar, sentences
+from llm_server.embedder import EchoEmbedding, Embedder
 from tests.llm_server.walking import Walker
 
 RESULT = """[1] handbook.pdf > Leave > Sick leave
@@ -15,20 +17,34 @@ Rates are $59.50 a day (see 4.2)."""
 
 
 def test_passages_and_their_sentences() -> None:
-    found = passages([RESULT])
-    assert [number for number, _ in found] == [1, 2]
-    assert sentences(found[0][1]) == [
+    found = quotes([RESULT])
+    assert [one.sentence for one in found if one.number == 1] == [
         "Employees accrue 4 hours of sick leave every pay period.",
         "to all of them.",
         "Ask e.g. your manager first.",
         "Keep receipts for three years",
         "Fill in the form",
     ]
-    assert sentences(found[1][1]) == ["Rates are $59.50 a day (see 4.2)."]
+    assert found[0].heading == "Sick leave"
+    assert found[-1] == Quote("Rates are $59.50 a day (see 4.2).", 2, "page 3")
+    assert sentences("One.\n\nTwo of three words.") == ["Two of three words."]
+
+
+def test_the_sentence_that_fits_is_found_by_its_words_and_by_its_vector() -> None:
+    found = quotes([RESULT])
+    asked = "How much sick leave do I accrue?"
+    assert best(asked, found, 1, None)[0].sentence.startswith("Employees accrue")
+    embedder = Embedder(EchoEmbedding())
+    try:
+        # No rare word of the question is in the passage: only the vector knows `page 3`.
+        assert best("page 3:", found, 1, embedder.embed_now)[0].number == 2
+    finally:
+        embedder.close()
+    assert best(asked, [], 1, None) == []
 
 
 def test_only_real_quotations_pass(walker: Walker) -> None:
-    grammar = quotes_grammar([RESULT])
+    grammar = quotes_grammar(quotes([RESULT]))
     assert grammar is not None
     good = 'The documents say: "Employees accrue 4 hours of sick leave every pay period." [1]'
     assert walker.accepts(grammar.gbnf, good)
@@ -44,5 +60,5 @@ def test_only_real_quotations_pass(walker: Walker) -> None:
 
 
 def test_without_passages_nothing_is_constrained() -> None:
-    assert quotes_grammar(["No passage matches."]) is None
-    assert quotes_grammar([]) is None
+    assert quotes_grammar(quotes(["No passage matches."])) is None
+    assert quotes_grammar(quotes([])) is None

@@ -4,12 +4,14 @@ import json
 import random
 import sqlite3
 from contextlib import closing
+from typing import Any
 
 import llama_cpp.llama_cpp as llama
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from llm_server.constraints.fitting import narrowed
 from llm_server.constraints.sql import Stage, stage_of
 from llm_server.constraints.sql_schema import SqlSchema
 from llm_server.constraints.tools import CallGrammar, Words
@@ -200,3 +202,31 @@ def random_statement(walker: Walker, seed: int) -> str:
                 assert before in walker._allowed(grammar), f"the next stage refuses {said!r}"
                 llama.llama_sampler_accept(grammar, before)
     raise AssertionError(f"no end in sight: {said!r}")
+
+
+def test_for_a_small_model_tables_that_the_question_names_and_their_neighbours_are_left() -> None:
+    tables = {
+        "Customer": ["Id", "Country"],
+        "Invoice": ["Id", "CustomerId", "Total"],
+        "InvoiceLine": ["Id", "InvoiceId"],
+        "Playlist": ["Id", "Name"],
+    }
+    links = [["Invoice.CustomerId", "Customer.Id"], ["InvoiceLine.InvoiceId", "Invoice.Id"]]
+    sql = {"type": "string", "x-sql": {"tables": tables, "foreign_keys": links}}
+    function: dict[str, Any] = {
+        "name": "sql_query",
+        "parameters": {"type": "object", "properties": {"sql": sql, "n": {}}},
+    }
+
+    def left(*users: str) -> dict[str, Any]:
+        value: dict[str, Any] = narrowed(function, users)["parameters"]["properties"]["sql"]["x-sql"]
+        return value
+
+    assert left("How many customers do we have?") == {
+        "tables": {name: tables[name] for name in ("Customer", "Invoice")},
+        "foreign_keys": links[:1],
+    }
+    assert set(left("lines per invoice")["tables"]) == {"Customer", "Invoice", "InvoiceLine"}
+    assert left("What is the revenue?") == sql["x-sql"], "no table is named"
+    assert set(left("Which playlists are there?", "and what is in them?")["tables"]) == {"Playlist"}
+    assert narrowed({"name": "other"}, ["customers"]) == {"name": "other"}

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import JSONResponse, Response
 
-from llm_server.api.access import adapted, find
+from llm_server.api.access import adapted, embed_of, find
 from llm_server.api.auth import INFERENCE, owner_of, require
 from llm_server.api.payloads import Payload
 from llm_server.api.prepare import Job, chat_job
@@ -18,6 +18,7 @@ from llm_server.api.responses.schemas import Item, ResponseRequest
 from llm_server.api.schemas import ChatRequest
 from llm_server.api.sse import Chained, SseResponse, unless_gone
 from llm_server.catalog import ChatModel
+from llm_server.constraints.fitting import Embed
 from llm_server.errors import ContextLengthExceeded, ResponseNotFound
 from llm_server.response_store import ResponseStore, Stored
 
@@ -90,14 +91,15 @@ async def _job(request: Request, body: ResponseRequest, items: list[Item]) -> Jo
     entry = find(request, body.model)
     chat = await asyncio.to_thread(chat_request, body, items)
     model = adapted(request, entry, chat.wanted)
-    return await asyncio.to_thread(_fitting_job, model, chat, shorten=body.truncation == "auto")
+    embed = embed_of(request) if chat.grounding else None
+    return await asyncio.to_thread(_fitting_job, model, chat, embed, shorten=body.truncation == "auto")
 
 
-def _fitting_job(model: ChatModel, chat: ChatRequest, *, shorten: bool) -> Job:
+def _fitting_job(model: ChatModel, chat: ChatRequest, embed: Embed | None, *, shorten: bool) -> Job:
     """With `truncation: auto` the oldest messages go until the rest fits."""
     while True:
         try:
-            return chat_job(model, chat)
+            return chat_job(model, chat, embed)
         except ContextLengthExceeded:
             shorter = without_oldest(chat) if shorten else None
             if shorter is None:

@@ -1,0 +1,100 @@
+"""Which sentences and which tables fit a question, for models too small to tell.
+
+A table fits that the question names, and so do its neighbours by foreign keys. The score of a sentence is the
+cosine of the embedder's vectors of the question and of `heading: sentence`, plus half of the share of the
+question's rare words that the sentence has. Without an embedder it is the words alone.
+"""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llm_server.constraints.quotes import Quote
+from llm_server.constraints.sql_schema import SqlSchema
+
+WORDS_WEIGHT = 0.5
+READ = 48
+"""Sentences whose vectors are computed, those that share most words with the question first: some 100 ms."""
+STEM = 5
+"""Letters of a word that count, so that `submit` meets `submitted`."""
+_PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+"""Words of a table's name: `OrderLine`, `order_lines`."""
+_PLURALS = (("ies", "y"), ("sses", "ss"), ("xes", "x"), ("ches", "ch"), ("shes", "sh"), ("s", ""))
+Embed = Callable[[list[str]], NDArray[np.float32]]
+"""Texts to vectors of length 1, one row each."""
+
+
+def best(question: str, found: Sequence[Quote], count: int, embed: Embed | None) -> list[Quote]:
+    """The `count` quotes that fit best, best first."""
+    shares = _shares(question, found)
+    # By words alone first; sorting is stable, so that equals stay in the order of the search.
+    order = sorted(range(len(found)), key=lambda i: -shares[i])[:READ]
+    scores = {i: WORDS_WEIGHT * shares[i] for i in order}
+    if embed is not None and order:
+        vectors = embed([question, *(f"{found[i].heading}: {found[i].sentence}" for i in order)])
+        for i, cosine in zip(order, vectors[1:] @ vectors[0], strict=True):
+            scores[i] += float(cosine)
+    return [found[i] for i in sorted(order, key=lambda i: -scores[i])[:count]]
+
+
+def narrowed(function: dict[str, Any], users: Sequence[str]) -> dict[str, Any]:
+    """The function with no more tables in its `x-sql` properties than fit what the user has said."""
+    parameters = function.get("parameters") or {}
+    properties = parameters.get("properties") or {}
+    fitting = {
+        name: {**schema, "x-sql": _about(schema["x-sql"], users)}
+        for name, schema in properties.items()
+        if isinstance(schema, Mapping) and "x-sql" in schema
+    }
+    if not fitting:
+        return function
+    return {**function, "parameters": {**parameters, "properties": {**properties, **fitting}}}
+
+
+def _about(value: Any, users: Sequence[str]) -> Any:
+    """The extension's value with the tables that fit; as it is where none is named."""
+    schema = SqlSchema.of(value)
+    if schema is None:
+        return value
+    said = {_singular(word) for text in users for word in re.findall(r"\w+", text.lower())}
+    named = {table: {_singular(part) for part in _PARTS.findall(table)} for table in schema.tables}
+    whole = {table for table, parts in named.items() if parts <= said}
+    kept = whole or {table for table, parts in named.items() if parts & said}
+    if not kept:
+        return value
+    kept |= set(schema.joins(kept))
+    links = [link for link in value.get("foreign_keys") or () if {_table(end) for end in link} <= kept]
+    return {
+        "tables": {table: value["tables"][table] for table in schema.tables if table in kept},
+        "foreign_keys": links,
+    }
+
+
+def _table(end: Any) -> str:
+    return str(end).rsplit(".", 1)[0]
+
+
+def _singular(word: str) -> str:
+    word = word.lower()
+    for ending, instead in _PLURALS:
+        if word.endswith(ending) and len(word) > len(ending) + 2:
+            return word.removesuffix(ending) + instead
+    return word
+
+
+def _shares(question: str, found: Sequence[Quote]) -> list[float]:
+    """How much of the question each sentence says, a word being worth its inverse document frequency."""
+    said = [_words(one.sentence) for one in found]
+    counts = Counter(word for words in said for word in words)
+    worth = {word: max(0.0, math.log((len(found) + 1) / (counts[word] + 0.5))) for word in _words(question)}
+    total = sum(worth.values()) or 1.0
+    return [sum(worth[word] for word in worth.keys() & words) / total for words in said]
+
+
+def _words(text: str) -> set[str]:
+    return {word[:STEM] for word in re.findall(r"\w+", text.lower())}
