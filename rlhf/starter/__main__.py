@@ -46,7 +46,7 @@ def data(
 
     if begin:
         load_tokenizer(begin).save_pretrained(out)
-    counts = make_data(source, out, samples, seed, shards)
+    counts = make_data(source, out, samples, seed, shards, exercises=begin is None)
     table = Table("kind", "samples", "tokens", "trained")
     for kind in sorted(k for k in counts if "." not in k):
         table.add_row(kind, *(f"{counts.get(kind + part, 0):,}" for part in ("", ".tokens", ".trained")))

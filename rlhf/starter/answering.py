@@ -18,7 +18,7 @@ from rlhf.starter.judge import Reply, read_reply
 from rlhf.starter.template import call_text, prompt
 from rlhf.starter.tokenizer import load_tokenizer
 
-NEW_TOKENS = 160
+NEW_TOKENS = 256
 IN_FLIGHT = 8
 """Requests that a server answers at once."""
 

@@ -126,12 +126,12 @@ class ConversationMaker:
         return Sample("talk", [self.head(tools), user(text), says(answer)], tools)
 
     def several(self) -> Sample:
-        """Two to six exchanges with short results in between: more calls to learn from for one listing."""
-        names = self.rng.sample(list(MAKERS), self.rng.choice((2, 2, 3, 4, 5)))
+        """Two to nine exchanges with short results in between: more choices to learn from for one listing."""
+        names = self.rng.sample(list(MAKERS), self.rng.choice((2, 3, 4, 5, 7, len(MAKERS))))
         tools = self.offered(names)
         messages = [self.head(tools)]
-        for _ in range(self.rng.choice((2, 3, 4, 5, 6))):
-            if self.rng.random() < 0.25:
+        for _ in range(self.rng.choice((2, 3, 5, 7, 9))):
+            if self.rng.random() < 0.35:
                 text, answer = no_tool(self.rng, self.words)
                 messages += [user(text), says(answer)]
                 continue

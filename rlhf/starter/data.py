@@ -33,11 +33,18 @@ def sample_texts(stream: Iterator[Sample], count: int) -> Iterator[str]:
 
 
 def make_data(
-    source: Path, out: Path, count: int, seed: int, shards: int = 2, vocabulary: int = VOCABULARY
+    source: Path,
+    out: Path,
+    count: int,
+    seed: int,
+    shards: int = 2,
+    vocabulary: int = VOCABULARY,
+    exercises: bool = True,
 ) -> dict[str, int]:
     """Write `out`/tokenizer.json (if there is none), splits.json and the shards; returns counts by kind.
 
-    The first shard has a fifth of the samples, all with small prompts: the run begins with it.
+    With `exercises` the first shard has a fifth of the samples, most of them exercises in copying, with
+    which a network that knows nothing begins.
     """
     words, kept, _ = split(source)
     out.mkdir(parents=True, exist_ok=True)
@@ -46,16 +53,17 @@ def make_data(
         stream = samples(random.Random(f"{seed} tokenizer"), words, kept)
         train_tokenizer(sample_texts(stream, TOKENIZER_SAMPLES), vocabulary).save_pretrained(out)
     counts: Counter[str] = Counter()
-    sizes = [count // 5] + [(count - count // 5) // (shards - 1)] * (shards - 1)
+    first = count // 5 if exercises else count // shards
+    sizes = [first] + [(count - first) // (shards - 1)] * (shards - 1)
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
-        for made in pool.map(partial(make_shard, source, out, seed), range(shards), sizes):
+        for made in pool.map(partial(make_shard, source, out, seed, exercises), range(shards), sizes):
             counts.update(made)
     (out / "counts.json").write_text(json.dumps(counts, indent=1, sort_keys=True) + "\n")
     return counts
 
 
-def make_shard(source: Path, out: Path, seed: int, shard: int, size: int) -> dict[str, int]:
+def make_shard(source: Path, out: Path, seed: int, exercises: bool, shard: int, size: int) -> dict[str, int]:
     """Write one shard from a seed of its own; returns counts by kind."""
     words, kept, _ = split(source)
-    stream = samples(random.Random(f"{seed} {shard}"), words, kept, short=shard == 0)
+    stream = samples(random.Random(f"{seed} {shard}"), words, kept, short=exercises and shard == 0)
     return write_shard(out / f"shard-{shard:02}", load_tokenizer(out), islice(stream, size))

@@ -12,22 +12,24 @@ from rlhf.starter.sample import Sample
 from rlhf.starter.words import Words, collect, read_lines
 
 WEIGHTS = {
-    "own": 14,
-    "several": 8,
-    "parallel": 1.5,
-    "talk": 10,
-    "copy": 3,
-    "dialogue": 8,
+    "own": 7,
+    "several": 22,
+    "parallel": 1,
+    "talk": 5,
+    "copy": 2,
+    "dialogue": 10,
     "question": 9,
-    "database": 18,
-    "correction": 1.5,
-    "route": 8,
-    "passage": 12,
-    "reading": 10,
-    "both": 2,
-    "long": 0.5,
+    "database": 19,
+    "correction": 1,
+    "route": 6,
+    "passage": 7,
+    "reading": 14,
+    "both": 1.5,
+    "long": 0.3,
 }
 """Samples in a hundred or so; long kinds weigh more in tokens."""
+SMALL = 0.3
+"""Share of the samples that have a small prompt: more answers to learn from for the same tokens."""
 SHORT = {
     "copy": 45,
     "reading": 14,
@@ -68,9 +70,12 @@ def maker(rng: random.Random, words: Words, sources: Sources, short: bool = Fals
 
 
 def samples(rng: random.Random, words: Words, sources: Sources, short: bool = False) -> Iterator[Sample]:
-    """An endless stream, the same for the same seed."""
+    """An endless stream, the same for the same seed. `short`: exercises in copying and small prompts."""
     weights = SHORT if short else WEIGHTS
-    conversations = maker(rng, words, sources, short)
-    makers: list[Callable[[], Sample]] = [getattr(conversations, name) for name in weights]
+    small, full = (maker(rng, words, sources, short=one) for one in (True, False))
     while True:
-        yield rng.choices(makers, list(weights.values()))[0]()
+        conversations = small if short or rng.random() < SMALL else full
+        make: Callable[[], Sample] = getattr(
+            conversations, rng.choices(list(weights), list(weights.values()))[0]
+        )
+        yield make()

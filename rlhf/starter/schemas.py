@@ -128,7 +128,7 @@ class Grower:
                 len(noun) > 2
                 and noun not in self.used
                 and plural(noun) not in self.used
-                and noun not in RESERVED
+                and not RESERVED & {noun, plural(noun)}
             ):
                 self.used |= {noun, plural(noun)}
                 return noun

@@ -47,11 +47,16 @@ class Recipe:
     compiled: bool = True
 
 
-def optimizers(model: Starter, recipe: Recipe) -> list[torch.optim.Optimizer]:
+def optimizers(model: Starter, recipe: Recipe, device: str) -> list[torch.optim.Optimizer]:
     matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
     others = [p for name, p in model.named_parameters() if p.ndim != 2 or "embed" in name]
     return [
-        Muon(matrices, lr=recipe.matrix_rate, weight_decay=recipe.weight_decay),
+        Muon(
+            matrices,
+            lr=recipe.matrix_rate,
+            weight_decay=recipe.weight_decay,
+            precision=torch.bfloat16 if has_bfloat16(device) else torch.float32,
+        ),
         torch.optim.AdamW(others, lr=recipe.rate, betas=(0.9, 0.95), weight_decay=0.0),
     ]
 
@@ -91,7 +96,7 @@ class Trainer:
         pad = int(self.tokenizer.pad_token_id or 0)
         self.batches = Batches(shards, recipe.batch_tokens, recipe.seed, pad)
         self.model = (from_transformers(begin) if begin else Starter(recipe.shape, vocabulary)).to(device)
-        self.optimizers = optimizers(self.model, recipe)
+        self.optimizers = optimizers(self.model, recipe, device)
         self.step, self.minutes, self.seen, self.stopped = 0, 0.0, 0, False
         out.mkdir(parents=True, exist_ok=True)
         (out / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1) + "\n")
