@@ -49,11 +49,16 @@ class HeartbeatProbe:
         self._path = path
 
     async def ready(self, pid: int) -> bool:
-        try:
-            beat = json.loads(self._path.read_text())
-            return bool(beat["pid"] == pid and time.time() - beat["time"] < BEAT_LIMIT)
-        except (OSError, ValueError, KeyError, TypeError):
-            return False
+        return beating(self._path) == pid
 
     async def alive(self, pid: int) -> bool:
         return await self.ready(pid)
+
+
+def beating(path: Path) -> int | None:
+    """The process whose heartbeat is in a file; None where there is none, or it has stopped."""
+    try:
+        beat = json.loads(path.read_text())
+        return int(beat["pid"]) if time.time() - beat["time"] < BEAT_LIMIT else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

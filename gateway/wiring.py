@@ -101,7 +101,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         databases = Databases(database, hop, settings.cipher())
         agents = AgentList(load_agents())
         callbacks = Callbacks(settings.cipher())
-        record = Record(settings.jobs, settings.jobs_url)
+        record = Record(settings.jobs, settings.jobs_url, settings.heartbeat)
         stack.push_async_callback(record.close)
         jobs = JobService(database, record, settings.data.absolute() / "models")
         files = Files(settings.objects / "datasets", settings.folder / "exports")
@@ -136,6 +136,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             registry=ModelRegistry(
                 Shelf(settings.data.absolute()),
                 admin,
+                jobs,
                 settings.folder / "incoming",
                 settings.upload_megabytes << 20,
             ),

@@ -4,21 +4,23 @@ Whatever goes wrong before the promotion leaves the name as it was.
 """
 
 import contextlib
+import fcntl
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rlhf.errors import DeployError
-from rlhf.pairs import Row, completed, templated
+from rlhf.methods import starter
+from rlhf.pairs import Row
+from rlhf.parity import parity
 from rlhf.recipe import Deploy
 from rlhf.registry import Registry, Version
-from rlhf.serving import Server
+from rlhf.serving import Served, Server
 
 Tell = Callable[[str], None]
-MANY = 16
-"""Prefixes of one request."""
+STARTER = "starter"
+"""The server's name of the embedded model."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ class Deployed:
     """Digest that the name meant before."""
     parity: float
     positions: int
+    floor: float
+    """What `parity` had to be for the weights that the server has."""
 
 
 def candidate_of(name: str) -> str:
@@ -42,14 +46,25 @@ def candidate_of(name: str) -> str:
 def loaded(server: Server, version: Version) -> Iterator[str]:
     """Serve a version as a candidate; gives the model's id and takes it out again."""
     name = candidate_of(version.name)
-    digest = server.load(name, version.folder)
-    try:
-        if digest != version.digest:
-            raise DeployError(f"the server calls {version.folder} {digest}, the registry {version.digest}")
-        yield f"{server.base()}:{name}@{digest}"
-    finally:
-        with contextlib.suppress(DeployError):
-            server.unload(name, digest)
+    with _alone(version):
+        digest = server.load(name, version.folder)
+        try:
+            if digest != version.digest:
+                raise DeployError(
+                    f"the server calls {version.folder} {digest}, the registry {version.digest}"
+                )
+            yield f"{server.base()}:{name}@{digest}"
+        finally:
+            with contextlib.suppress(DeployError):
+                server.unload(name, digest)
+
+
+@contextmanager
+def _alone(version: Version) -> Iterator[None]:
+    """Wait until no other process examines this version: the first one to end would take it out."""
+    with (version.folder.parent / f".{version.short}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def deploy(
@@ -63,13 +78,15 @@ def deploy(
 ) -> Deployed:
     """Make a version live. DeployError, with the name as it was, where it cannot be or must not be."""
     registry.check(version)
+    weights = server.served().weights
+    floor = plan.floor(weights)
     with loaded(server, version) as candidate:
         share, positions = parity(server, candidate, base, version.folder, rows, plan)
-        tell(f"server and PEFT choose the same token at {share:.2%} of {positions} positions")
-        if share < plan.parity:
+        tell(f"server ({weights}) and PEFT choose the same token at {share:.2%} of {positions} positions")
+        if share < floor:
             raise DeployError(
                 f"the server computes something else than PEFT: the same token at {share:.2%} of {positions} "
-                f"positions, at least {plan.parity:.0%} are wanted. {version.name} is as it was."
+                f"positions, at least {floor:.0%} are wanted of {weights}. {version.name} is as it was."
             )
         smoke(server, candidate, rows[0])
         was = server.stable(version.name)
@@ -87,7 +104,7 @@ def deploy(
                     server.unload(version.name, version.digest)
             raise
     registry.promote(version)
-    return Deployed(f"{server.base()}:{version.name}", version.digest, was, share, positions)
+    return Deployed(f"{server.base()}:{version.name}", version.digest, was, share, positions, floor)
 
 
 def rollback(server: Server, registry: Registry, name: str) -> Version:
@@ -112,42 +129,19 @@ def smoke(server: Server, model: str, row: Row) -> None:
         raise DeployError(f"{model} was asked and {answer['model']} answered")
 
 
-def parity(
-    server: Server, model: str, base: Path, adapter: Path, rows: Sequence[Row], plan: Deploy
-) -> tuple[float, int]:
-    """Share of positions at which server and PEFT find the same token likeliest, and how many were compared:
-    the last `plan.tokens` of the preferred answers to `plan.prompts` prompts.
+def base_of(version: Version, served: Served, chosen: Path | None = None) -> Path:
+    """The transformers folder that PEFT puts the adapter on: `chosen`, else what the server serves, else what
+    the version was trained on. DeployError where none of them is on this machine.
     """
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    from rlhf.adapters import load_adapter
-
-    tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True)
-    plain: Any = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, local_files_only=True)
-    reference = load_adapter(plain, adapter).eval()
-    same = total = 0
-    for row in rows[: plan.prompts]:
-        tokens, first = tokenised(tokenizer, row)
-        start = max(first, len(tokens) - plan.tokens)
-        with torch.no_grad():
-            logits = reference(torch.tensor([tokens])).logits[0]
-        wanted = logits[start - 1 : len(tokens) - 1].argmax(-1).tolist()
-        prefixes = [tokens[:at] for at in range(start, len(tokens))]
-        served: list[str] = []
-        for at in range(0, len(prefixes), MANY):
-            served += server.next_tokens(model, prefixes[at : at + MANY])
-        texts = ["" if t == tokenizer.eos_token_id else str(tokenizer.decode([t])) for t in wanted]
-        same += sum(one == other for one, other in zip(texts, served, strict=True))
-        total += len(texts)
-    return (same / total if total else 0.0), total
-
-
-def tokenised(tokenizer: Any, row: Row) -> tuple[list[int], int]:
-    """Tokens of prompt and preferred answer, and where the answer begins."""
-    head = templated(tokenizer, row["prompt"], row.get("tools"), True)
-    ids = [
-        tokenizer(text, add_special_tokens=False)["input_ids"]
-        for text in (head, completed(tokenizer, row, "chosen"))
-    ]
-    return list(ids[1]), len(ids[0])
+    if chosen:
+        return chosen
+    trained = version.lineage().get("base")
+    named = [starter() if served.model == STARTER else Path(served.model)]
+    named += [Path(trained["path"])] if isinstance(trained, dict) else []
+    for folder in named:
+        if (folder / "config.json").is_file():
+            return folder
+    raise DeployError(
+        f"the server serves {served.model}, which is no transformers folder here, so {version.name} cannot "
+        "be compared with PEFT: name the folder in RLHF_SERVER_BASE. The name is as it was."
+    )

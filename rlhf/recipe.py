@@ -122,8 +122,16 @@ class Deploy(Part):
     """What the server must show before an adapter is promoted."""
 
     parity: Share
+    """Positions at which server and PEFT choose the same token."""
+    quantised: dict[Literal["q8_0", "q4_k_m", "int8", "int4", "gguf"], Share]
+    """The same where the server's weights are not as they were trained; `gguf` is a file of unknown ones."""
     prompts: int = Field(ge=1)
-    tokens: int = Field(ge=1)
+    tokens: int | None = Field(ge=1)
+    """Last positions of an answer that are compared, all where there is no number."""
+
+    def floor(self, weights: str) -> float:
+        """The share that is wanted of a server with such weights."""
+        return next((share for kind, share in self.quantised.items() if kind == weights), self.parity)
 
 
 class Common(Part):

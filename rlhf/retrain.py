@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rlhf.data.build import Plan, build
+from rlhf.data.folder import withdrawal
 from rlhf.data.split import KEYS
 from rlhf.deploy import deploy, loaded
 from rlhf.dpo import DEPENDS, train
@@ -120,7 +121,8 @@ class Retraining:
 
         def still(result: Result) -> bool:
             file = self.dataset / "manifest.json"
-            return file.is_file() and json.loads(file.read_text())["digest"] == result["digest"]
+            same = file.is_file() and json.loads(file.read_text())["digest"] == result["digest"]
+            return same and not withdrawal(self.dataset)
 
         return self.steps.run("dataset", inputs, work, still)
 

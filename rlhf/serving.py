@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -12,6 +13,20 @@ from rlhf.errors import DeployError
 from rlhf.pairs import Row
 
 STABLE = "stable"
+
+
+@dataclass(frozen=True)
+class Served:
+    """What the base is served from.
+
+    Attributes:
+        model: as the server's settings have it: `starter`, a folder, a .gguf file, a name on the hub.
+        weights: what they are kept in, such as `f16`, `q8_0` or `int8`; `gguf` for a file that the server has
+            not made itself.
+    """
+
+    model: str
+    weights: str
 
 
 class Server:
@@ -33,7 +48,8 @@ class Server:
         except httpx.TransportError as error:
             raise DeployError(f"no answer from {self.url}: {error or type(error).__name__}") from error
         if answer.is_error:
-            raise DeployError(f"{self.url}{path} answers {answer.status_code}: {_reason(answer)}")
+            at = answer.url.copy_with(query=None)
+            raise DeployError(f"{at} answers {answer.status_code}: {_reason(answer)}")
         return dict(answer.json())
 
     def base(self) -> str:
@@ -46,6 +62,17 @@ class Server:
             )
         return chat[0]
 
+    def served(self) -> Served:
+        """What the base is served from. DeployError where the server does not say."""
+        base = self.base()
+        models = self.call("GET", f"{self.url.removesuffix('/v1')}/admin/config")["models"]
+        cards = [card for card in models if card["id"] == base and "model" in card]
+        if not cards:
+            raise DeployError(f"{self.url} does not say what it serves {base} from")
+        model = str(cards[0]["model"])
+        kept = cards[0]["precision" if cards[0]["engine"] == "onnx" else "quantisation"]
+        return Served(model, "gguf" if model.endswith(".gguf") else str(kept))
+
     def chat(self, model: str, row: Row, **options: Any) -> dict[str, Any]:
         """The whole completion of a row's prompt."""
         body = {"model": model, "messages": row["prompt"], **options}
@@ -54,10 +81,12 @@ class Server:
         return self.call("POST", "/chat/completions", json=body)
 
     def next_tokens(self, model: str, prefixes: Sequence[Sequence[int]]) -> list[str]:
-        """The likeliest next token after each prefix, as text; empty where the turn ends."""
+        """The likeliest next token after each prefix, spelt out; empty where the turn ends."""
         body = {"model": model, "prompt": list(map(list, prefixes)), "max_tokens": 1, "temperature": 0}
-        choices = self.call("POST", "/completions", json=body)["choices"]
-        return [str(choice["text"]) for choice in sorted(choices, key=lambda choice: int(choice["index"]))]
+        # With its probability, because special tokens such as <tool_call> are no part of a choice's text.
+        choices = self.call("POST", "/completions", json={**body, "logprobs": 1})["choices"]
+        scores = [c["logprobs"] for c in sorted(choices, key=lambda choice: int(choice["index"]))]
+        return [str(score["tokens"][0]) if score else "" for score in scores]
 
     # Adapters
 

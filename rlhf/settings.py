@@ -41,6 +41,9 @@ class Settings(BaseSettings):
     """llm_server's API, which adapters are compared in and promoted to."""
     server_key: SecretStr = SecretStr("")
     """Its key with the scope admin."""
+    server_base: Path | None = None
+    """transformers folder of what it serves, for the comparison with PEFT; by default the one that it names.
+    Needed for a model of the hub and for a .gguf file."""
     schedule_seconds: float = Field(default=60.0, gt=0)
     """Pause between two looks for pipelines that are due."""
     nvidia_smi: str = "nvidia-smi"

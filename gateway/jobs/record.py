@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from gateway.errors import BadRequest, NotFound, UpstreamFailed
+from gateway.probes import beating
 from rlhf.errors import JobNotFound, JobRefused
 from rlhf.jobs import Jobs
 
 T = TypeVar("T")
 MISSING = "No worker has run on this data folder yet; `loopyard up` starts one."
+ASLEEP = "No worker runs on this data folder; `loopyard up`, or `python -m rlhf worker`, starts one."
 
 
 class Record:
@@ -21,10 +23,11 @@ class Record:
     Args:
         folder: DATA/jobs.
         url: the PostgreSQL database of the record, empty for SQLite in the folder.
+        heartbeat: the file that the worker writes every few seconds, DATA/run/worker.json.
     """
 
-    def __init__(self, folder: Path, url: str = "") -> None:
-        self._folder, self._url = folder, url
+    def __init__(self, folder: Path, url: str = "", heartbeat: Path | None = None) -> None:
+        self._folder, self._url, self._heartbeat = folder, url, heartbeat
         self._jobs: Jobs | None = None
         self._opening = asyncio.Lock()
 
@@ -40,6 +43,13 @@ class Record:
             raise NotFound(str(error), code="job_not_found") from error
         except JobRefused as error:
             raise BadRequest(str(error), code="job_refused") from error
+
+    async def awake(self) -> None:
+        """For what nobody wants to happen hours later. Raises UpstreamFailed where no worker lives; workers
+        that share a PostgreSQL database may be on any machine, and are taken to be there.
+        """
+        if self._heartbeat and not self._url and await asyncio.to_thread(beating, self._heartbeat) is None:
+            raise UpstreamFailed(ASLEEP)
 
     async def _open(self) -> Jobs:
         async with self._opening:

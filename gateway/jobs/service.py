@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import Any
 
 from gateway.db.database import Database, unbroken
-from gateway.errors import NotFound
+from gateway.errors import Forbidden, NotFound, UpstreamFailed
 from gateway.ids import new_id
 from gateway.jobs import store
-from gateway.jobs.follow import follow
+from gateway.jobs.follow import PAUSE, follow
 from gateway.jobs.record import Record
 from gateway.jobs.schemas import JobDetail, JobOut, LineOut
 from gateway.jobs.store import JobRow
 from gateway.jobs.view import job_detail, job_out, line_out
 from gateway.policy import Caller, Scope
 from gateway.projects.store import Project
-from rlhf.jobs import NORMAL, Job, Jobs, Kind, Part, Resource, State
+from rlhf.jobs import ENDED, NORMAL, Job, Jobs, Kind, Part, Resource, State
 
+DEPLOY = "deploy"
+"""What callers see as the kind of a deployment."""
 MANY = 200
 """Jobs of the record that are looked at for a list."""
 
@@ -68,9 +71,30 @@ class JobService:
         """As the record has it, whoever asks: for the gateway itself. Raises NotFound."""
         return await self._record.use(lambda jobs: jobs.get(job_id))
 
+    async def outcome(self, job_id: str) -> Job:
+        """As the record has it once it has ended, whoever asks. Raises NotFound, and UpstreamFailed where the
+        worker is gone in the meantime.
+        """
+        while (job := await self.state(job_id)).state not in ENDED:
+            await self.awake()
+            await asyncio.sleep(PAUSE)
+        return job
+
+    async def awake(self) -> None:
+        """Raises UpstreamFailed where no worker lives: what is asked for now would wait."""
+        await self._record.awake()
+
     async def stop(self, job_id: str) -> None:
         """Cancel, whoever asks: for the gateway itself."""
         await self._record.use(lambda jobs: jobs.cancel(job_id))
+
+    async def running(self) -> list[Job]:
+        """Whosever they are; none where no worker has ever run."""
+        try:
+            latest = await self._record.use(lambda jobs: jobs.list(MANY))
+        except UpstreamFailed:
+            return []
+        return [job for job in latest if job.state is State.RUNNING]
 
     async def all(self, caller: Caller, project_id: str | None, limit: int) -> list[JobOut]:
         """The caller's account's, the newest first; for an admin also those that nobody asked for here."""
@@ -101,8 +125,10 @@ class JobService:
         return await self.get(caller, job_id)
 
     async def resume(self, caller: Caller, job_id: str) -> JobDetail:
-        """Raises NotFound, BadRequest where it runs or is done."""
-        await self._row(caller, job_id)
+        """Raises NotFound, BadRequest where it runs or is done, Forbidden where it deploys."""
+        row = await self._row(caller, job_id)
+        if row is not None and row.kind == DEPLOY and not caller.has(Scope.ADMIN):
+            raise Forbidden("A deployment that was stopped is for admins to take up again.")
         await self._record.use(lambda jobs: jobs.resume(job_id))
         return await self.get(caller, job_id)
 

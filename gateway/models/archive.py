@@ -65,6 +65,7 @@ def unpack(file: Path, folder: Path, limit: int) -> None:
             for name in NEEDED:
                 _extract(archive, entries[name], folder / name, CONFIG_BYTES if name == CONFIG else limit)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
+        # An OSError with a number is our disk's; one without is a decompressor's word on the archive.
         if isinstance(error, OSError) and error.errno:
             raise
         raise BadRequest(f"The file is no ZIP archive that can be read: {error}.", param="file") from error

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, File, Form, Path, Query, Response, UploadFile
-from starlette.responses import PlainTextResponse, StreamingResponse
+from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
 
-from gateway.deps import CallerDep, RequestId, ServicesDep, needs
+from gateway.deps import AskedProjectDep, CallerDep, RequestId, ServicesDep, needs
 from gateway.errors import BadRequest
+from gateway.jobs.schemas import JobDetail
 from gateway.models.schemas import (
     NAME,
     REF,
@@ -91,14 +92,27 @@ async def download(
     return StreamingResponse(parts, media_type="application/zip", headers=headers)
 
 
-@router.post("/{name}/deploy")
+@router.post("/{name}/deploy", response_model=DeployedOut, responses={202: {"model": JobDetail}})
 @router.post("/{name}/promote", include_in_schema=False)
 async def deploy(
-    name: Name, body: ChoiceIn, services: ServicesDep, caller: CallerDep, request_id: RequestId
-) -> DeployedOut:
-    """Load a version into the running model server and let the name mean it."""
+    name: Name,
+    body: ChoiceIn,
+    project: AskedProjectDep,
+    services: ServicesDep,
+    caller: CallerDep,
+    request_id: RequestId,
+    wait: Annotated[bool, Query(description="Answer when it is done (200), or why it is not (409).")] = False,
+) -> Response:
+    """Let the worker load a version into the running model server, compare it with PEFT, try it, and let the
+    name mean it. Answers with the job (202), or with what came of it.
+    """
     async with services.audit.act(caller, request_id, "model.deploy", name, version=body.version):
-        return await services.registry.deploy(name, body.version)
+        job_id = await services.registry.deploy(caller, project, name, body.version)
+        if wait:
+            done = await services.registry.deployed(name, job_id)
+            return JSONResponse(done.model_dump(mode="json"))
+    job = await services.jobs.get(caller, job_id)
+    return JSONResponse(job.model_dump(mode="json"), 202)
 
 
 @router.post("/{name}/rollback")

@@ -72,3 +72,9 @@ class DeployedOut(BaseModel):
     live: str
     """Digest that the name means now, in the registry and in the model server."""
     previous: str | None
+    parity: float | None = None
+    """Share of positions at which the model server and PEFT chose the same token; null where nothing was
+    compared, because the version had been live before.
+    """
+    positions: int | None = None
+    """How many were compared."""

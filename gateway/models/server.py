@@ -52,17 +52,9 @@ class AdapterServer:
             "POST", f"/adapters/{quote(name)}:promote", json={"version": digest, "if_match": was}
         )
 
-    async def rollback(self, name: str) -> None:
-        """Let the name mean what it meant before."""
-        await self._call("POST", f"/adapters/{quote(name)}:rollback")
-
-    async def unload(self, name: str, digest: str) -> None:
-        """Take a version out."""
-        await self._call("DELETE", f"/adapters/{quote(name)}@{digest}")
-
     async def _call(self, method: str, path: str, **given: Any) -> dict[str, Any]:
         if not self._key:
-            raise UpstreamFailed("GATEWAY_LLM_ADMIN_KEY is not set: adapters cannot be deployed from here.")
+            raise UpstreamFailed("GATEWAY_LLM_ADMIN_KEY is not set: what the model server has is unknown.")
         headers = {"Authorization": f"Bearer {self._key}"}
         try:
             answer = await self._http.request(

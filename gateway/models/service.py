@@ -12,12 +12,16 @@ from tempfile import mkdtemp
 from starlette.datastructures import UploadFile
 
 from gateway.documents.upload import receive
-from gateway.errors import Conflict, GatewayError, UpstreamFailed
+from gateway.errors import Conflict, GatewayError
+from gateway.jobs.service import DEPLOY, JobService
 from gateway.models.archive import packed, unpack
 from gateway.models.card import card
 from gateway.models.schemas import DeployedOut, LineageOut, ModelOut, VersionDetail, VersionOut
 from gateway.models.server import AdapterServer
 from gateway.models.shelf import Shelf
+from gateway.policy import Caller
+from gateway.projects.store import Project
+from rlhf.jobs import Kind, State
 from rlhf.registry import LIVE, PREVIOUS
 
 
@@ -28,8 +32,10 @@ class ModelRegistry:
     limit: bytes of an upload, and of what it unpacks to.
     """
 
-    def __init__(self, shelf: Shelf, server: AdapterServer, incoming: Path, limit: int) -> None:
-        self._shelf, self._server = shelf, server
+    def __init__(
+        self, shelf: Shelf, server: AdapterServer, jobs: JobService, incoming: Path, limit: int
+    ) -> None:
+        self._shelf, self._server, self._jobs = shelf, server, jobs
         self._incoming, self._limit = incoming, limit
         # The aliases are one file that is read, changed and written.
         self._changing = asyncio.Lock()
@@ -89,24 +95,32 @@ class ModelRegistry:
             stored.path.unlink(missing_ok=True)
         return await asyncio.to_thread(self._shelf.detail, version, False)
 
-    async def deploy(self, name: str, ref: str) -> DeployedOut:
-        """Load a version into the model server and let the name mean it, there and here.
+    async def deploy(self, caller: Caller, project: Project, name: str, ref: str) -> str:
+        """The id of a job that lets the name mean a version, there and here, once it has seen that the model
+        server computes what PEFT does. Whatever goes wrong before leaves the name as it was.
 
-        Whatever goes wrong before the last step leaves the name as it was.
+        Raises NotFound, Conflict where the version is damaged, UpstreamFailed where no worker lives.
         """
-        async with self._changing:
-            version = await asyncio.to_thread(self._shelf.whole, name, ref)
-            was = await self._server.stable(name)
-            digest = await self._server.load(name, version.folder)
-            if digest != version.digest:
-                await self._server.unload(name, digest)
-                raise UpstreamFailed(
-                    f"The model server calls {version.folder.name} {digest}, not {version.digest}."
-                )
-            if was not in (None, digest):
-                await self._server.promote(name, digest, str(was))
-            await asyncio.to_thread(self._shelf.registry.promote, version)
-            return await self._deployed(name)
+        version = await asyncio.to_thread(self._shelf.whole, name, ref)
+        await self._jobs.awake()
+        chosen = {"name": name, "digest": version.digest}
+        # Once: whoever waits for it is to learn at once what is wrong.
+        step = {"kind": "deploy-version", "with": chosen, "retry": {"times": 0}}
+        content = {"name": DEPLOY, "steps": {DEPLOY: step}}
+        title = f"deploy {name} {version.short}"
+        return await self._jobs.ask(
+            caller, project, Kind.PIPELINE, [content, {}], title, DEPLOY, asked=chosen
+        )
+
+    async def deployed(self, name: str, job_id: str) -> DeployedOut:
+        """What came of the job. Raises Conflict with its reason where it was not done."""
+        job = await self._jobs.outcome(job_id)
+        if job.state is not State.DONE:
+            raise Conflict(job.error or f"The job {job_id} was cancelled.", code="not_deployed")
+        done = job.result[DEPLOY]["deployment"]
+        live, previous = await asyncio.to_thread(self._shelf.live, name)
+        compared = {"parity": done["parity"], "positions": done["positions"]}
+        return DeployedOut(name=name, live=live, previous=previous, **compared)
 
     async def rollback(self, name: str) -> DeployedOut:
         """What was live before is live again, in the model server and in the registry."""

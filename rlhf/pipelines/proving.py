@@ -134,6 +134,34 @@ def deploy(work: Work) -> dict[str, Any]:
     return {DEPLOYMENT: asdict(done)}
 
 
+class Chosen(Proof):
+    """Which version of the registry, by a person's choice."""
+
+    name: str
+    digest: str
+    """`sha256:` and digits."""
+
+
+def deploy_version(work: Work) -> dict[str, Any]:
+    """Promote a version without asking the gate, after the same comparison with PEFT; on rows of its own
+    dataset where that is still there. Any failure leaves the name as it was.
+    """
+    from rlhf.deploy import base_of
+    from rlhf.deploy import deploy as promote
+    from rlhf.examples import examples
+    from rlhf.registry import Registry
+    from rlhf.settings import Settings
+
+    given: Chosen = work.parameters
+    plan, registry = plan_of(given.recipe).deploy, Registry(work.registry)
+    version = registry.find(given.name, given.digest)
+    rows = examples(version, work.objects, plan.prompts)
+    with server_at(given.url) as server:
+        base = base_of(version, server.served(), Settings.from_environment().server_base)
+        done = promote(server, registry, version, base, rows, plan, work.tell)
+    return {DEPLOYMENT: asdict(done)}
+
+
 def report(work: Work) -> dict[str, Any]:
     """report.json and report.html, beside the version and as an output."""
     from rlhf.report import write_report
@@ -194,6 +222,7 @@ PROVING: tuple[Kind, ...] = (
         outputs={DEPLOYMENT: DEPLOYMENT},
         cached=False,
     ),
+    Kind("deploy-version", deploy_version, Chosen, outputs={DEPLOYMENT: DEPLOYMENT}, cached=False),
     Kind(
         "report",
         report,

@@ -1,10 +1,15 @@
-"""The registry over HTTP with a real model server: deployed, rolled back, traced to people, packed."""
+"""The registry over HTTP with a real model server and a real worker: deployed, rolled back, traced to people,
+packed."""
 
 from __future__ import annotations
 
+import asyncio
 import io
+import json
+import time
 import zipfile
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,19 +17,25 @@ from typing import Any
 import httpx2
 import pytest
 import pytest_asyncio
+from safetensors.numpy import load_file, save_file
+from typer.testing import CliRunner, Result
 
 from gateway.app import create_app
+from gateway.cli import app
 from gateway.models.archive import packed
 from llm_server.settings import Settings as ServerSettings
 from rlhf.registry import CONFIG, PAIRS, WEIGHTS, Registry, Version, content_digest
-from tests.gateway.service import settings
+from tests.gateway.service import Gateway, settings, until
+from tests.gateway.worker import worker
 from tests.graphs.model_server import serving
 from tests.llm_server.adapters.making import make_adapter
 from tests.llm_server.conftest import ADMIN, USER
 from tests.llm_server.conftest import serving as serving_models
 from tests.llm_server.tiny import make_tiny
 
-REGISTRY = "/api/v1/models-registry"
+REGISTRY, JOBS = "/api/v1/models-registry", "/api/v1/jobs"
+PATIENT = pytest.mark.timeout(300)
+"""A deployment loads torch in a process of its own."""
 
 
 @dataclass
@@ -48,8 +59,27 @@ class Place:
         cards = (await self.server.get("/adapters")).json()["data"]
         return next((card["aliases"]["stable"] for card in cards if card["name"] == name), None)
 
-    async def deploy(self, name: str, version: str) -> httpx2.Response:
-        return await self.client.post(f"{REGISTRY}/{name}/deploy", json={"version": version})
+    async def deploy(self, name: str, version: str, wait: bool = True) -> httpx2.Response:
+        body = {"version": version}
+        return await self.client.post(f"{REGISTRY}/{name}/deploy", json=body, params={"wait": wait})
+
+    async def live(self, version: Version) -> None:
+        """Let a version answer, as a deployment in the past has left it."""
+        body = {"name": version.name, "source": {"path": str(version.folder)}}
+        loaded = await self.server.post("/adapters", params={"wait": "true"}, json=body)
+        assert loaded.is_success, loaded.text
+        self.registry.promote(version)
+
+    @contextmanager
+    def another_base(self) -> Iterator[None]:
+        """The folder of the model that is served is not any more what it was when the server read it."""
+        file = self.data.parent / "tiny" / "model.safetensors"
+        kept, weights = file.read_bytes(), load_file(file)
+        save_file({name: tensor[::-1].copy() for name, tensor in weights.items()}, file, {"format": "pt"})
+        try:
+            yield
+        finally:
+            file.write_bytes(kept)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +90,7 @@ def model_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, P
     chosen = ServerSettings(
         model=str(folder / "tiny"),
         data=folder / "models",
-        quantisation="f16",
+        quantisation="f32",
         embeddings=False,
         threads=1,
         api_key=USER,
@@ -77,21 +107,40 @@ async def place(model_url: tuple[str, Path]) -> AsyncIterator[Place]:
     full = settings(data, llm_url=url, llm_api_key=USER, llm_admin_key=ADMIN, upload_megabytes=2)
     key = {"Authorization": f"Bearer {full.admin_key.get_secret_value()}"}
     admin = {"Authorization": f"Bearer {ADMIN}"}
-    async with (
-        serving(create_app(full)) as gateway,
-        httpx2.AsyncClient(base_url=gateway, headers=key, timeout=120, trust_env=False) as client,
-        httpx2.AsyncClient(base_url=url, headers=admin, timeout=120, trust_env=False) as server,
-    ):
-        yield Place(data, Registry(data), client, server)
+    env = {"RLHF_SERVER_URL": url, "RLHF_SERVER_KEY": ADMIN, "OMP_NUM_THREADS": "1"}
+    with worker(data, **env):
+        async with (
+            serving(create_app(full)) as gateway,
+            httpx2.AsyncClient(base_url=gateway, headers=key, timeout=280, trust_env=False) as client,
+            httpx2.AsyncClient(base_url=url, headers=admin, timeout=120, trust_env=False) as server,
+        ):
+            yield Place(data, Registry(data), client, server)
 
 
+async def ended(place: Place, job_id: str) -> dict[str, Any]:
+    async def look() -> dict[str, Any] | None:
+        job: dict[str, Any] = (await place.client.get(f"{JOBS}/{job_id}")).json()
+        return job if job["state"] in ("done", "failed", "cancelled") else None
+
+    found: dict[str, Any] = await until(look, 250)
+    return found
+
+
+@PATIENT
 async def test_a_version_is_deployed_and_rolled_back_here_and_in_the_server(place: Place) -> None:
     one, two = place.add("citing", 1), place.add("citing", 2)
     first = await place.deploy("citing", one.short)
     assert (first.status_code, first.json()["live"]) == (200, one.digest), first.text
+    assert first.json()["parity"] >= 0.99
+    assert first.json()["positions"] > 32
     assert await place.stable("citing") == one.digest
-    second = await place.deploy("citing", two.short)
-    assert second.json() == {"name": "citing", "live": two.digest, "previous": one.digest}
+    second = await place.deploy("citing", two.short, wait=False)
+    assert (second.status_code, second.json()["kind"]) == (202, "deploy"), second.text
+    job = await ended(place, second.json()["id"])
+    assert job["state"] == "done", job["error"]
+    assert job["asked"] == {"name": "citing", "digest": two.digest}
+    deployment = job["result"]["deploy"]["deployment"]
+    assert (deployment["digest"], deployment["was"], deployment["floor"]) == (two.digest, one.digest, 0.99)
     assert await place.stable("citing") == two.digest
     shown = (await place.client.get(f"{REGISTRY}/citing/versions/live")).json()
     assert (shown["digest"], shown["served"], shown["aliases"]) == (two.digest, True, ["live"])
@@ -101,7 +150,9 @@ async def test_a_version_is_deployed_and_rolled_back_here_and_in_the_server(plac
         assert refused.status_code == 409
         assert "deploy another version first" in refused.json()["error"]["message"]
     back = await place.client.post(f"{REGISTRY}/citing/rollback")
-    assert back.json() == {"name": "citing", "live": one.digest, "previous": two.digest}
+    meant = {"name": "citing", "live": one.digest, "previous": two.digest}
+    # It had been compared when it was live before.
+    assert back.json() == {**meant, "parity": None, "positions": None}
     assert await place.stable("citing") == one.digest
     acts = [entry["action"] for entry in (await place.client.get("/api/v1/audit")).json()["items"]]
     assert acts[:3] == ["model.rollback", "model.delete.failed", "model.delete"]
@@ -110,7 +161,7 @@ async def test_a_version_is_deployed_and_rolled_back_here_and_in_the_server(plac
 
 async def test_what_cannot_be_deployed_leaves_the_name_as_it_was(place: Place) -> None:
     good, bad = place.add("steady", 3), place.add("steady", 4)
-    assert (await place.deploy("steady", good.short)).status_code == 200
+    await place.live(good)
     weights = bad.folder / WEIGHTS
     weights.write_bytes(weights.read_bytes()[:-8] + b"damaged!")
     refused = await place.deploy("steady", bad.short)
@@ -123,6 +174,44 @@ async def test_what_cannot_be_deployed_leaves_the_name_as_it_was(place: Place) -
     gone = await place.client.delete(f"{REGISTRY}/steady/versions/{bad.short}")
     assert gone.status_code == 204
     assert not bad.folder.exists()
+
+
+@PATIENT
+async def test_what_the_server_computes_otherwise_than_peft_is_refused_and_the_name_stays(
+    place: Place,
+) -> None:
+    good, bad = place.add("strict", 8), place.add("strict", 9)
+    await place.live(good)
+    with place.another_base():
+        refused = await place.deploy("strict", bad.short)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (409, "not_deployed"), refused.text
+    said = refused.json()["error"]["message"]
+    assert "the server computes something else than PEFT" in said
+    assert "at least 99% are wanted of f32. strict is as it was." in said
+    assert await place.stable("strict") == good.digest
+    assert place.registry.aliases("strict") == {"live": good.digest}
+    versions = (await place.server.get("/adapters/strict")).json()["versions"]
+    assert [version["id"] for version in versions] == [good.digest]
+    latest = (await place.client.get("/api/v1/audit")).json()["items"][0]
+    assert (latest["action"], latest["target"]) == ("model.deploy.failed", "strict")
+    # Who may only manage a project does not take a deployment up again.
+    made = await place.client.post("/api/v1/keys", json={"name": "m", "scopes": ["manage"]})
+    key = {"Authorization": f"Bearer {made.json()['key']}"}
+    (job,) = [one for one in (await place.client.get(JOBS)).json()["items"] if "strict" in one["title"]]
+    assert (await place.client.post(f"{JOBS}/{job['id']}/resume", headers=key)).status_code == 403
+
+
+async def test_without_a_worker_nothing_is_deployed_and_nothing_waits(gateway: Gateway) -> None:
+    data = gateway.settings.data
+    version = Registry(data).add("alone", make_adapter(data / "made", 10), {"parent": None}, [])
+    (data / "run").mkdir(exist_ok=True)
+    for beat in (None, {"pid": 1, "time": time.time() - 60}):
+        if beat:
+            (data / "run" / "worker.json").write_text(json.dumps(beat))
+        refused = await gateway.client.post(f"{REGISTRY}/alone/deploy", json={"version": version.short})
+        assert refused.status_code == 502, refused.text
+        assert "No worker runs on this data folder; `loopyard up`" in refused.json()["error"]["message"]
+    assert Registry(data).aliases("alone") == {}
 
 
 async def test_lineage_leads_from_an_adapter_to_people_and_back(place: Place) -> None:
@@ -148,6 +237,7 @@ async def test_lineage_leads_from_an_adapter_to_people_and_back(place: Place) ->
     assert parent.digest in text
 
 
+@PATIENT
 async def test_a_download_can_be_imported_again(place: Place) -> None:
     version = place.add("packed", 7)
     got = await place.client.get(f"{REGISTRY}/packed/versions/{version.short}/download")
@@ -225,6 +315,33 @@ async def test_the_registry_is_for_admins_and_names_are_no_paths(place: Place) -
     for name in ("..", ".", "a%2Fb", "%2e%2e", "..%2F..%2Fsecrets"):
         assert (await place.client.get(f"{REGISTRY}/{name}/versions/live")).status_code in (404, 422), name
     assert (await place.client.get(f"{REGISTRY}/citing/versions/..%2F..")).status_code in (404, 422)
+
+
+async def loopyard(place: Place, *words: str) -> Result:
+    """The command in a thread: the gateway lives in this one."""
+    key = place.client.headers["Authorization"].removeprefix("Bearer ")
+    (place.data / "admin-key").write_text(key)
+    (place.data / "run" / "gateway.json").write_text(json.dumps({"url": str(place.client.base_url)}))
+    return await asyncio.to_thread(CliRunner().invoke, app, ["models", *words, "--data", str(place.data)])
+
+
+async def test_versions_are_listed_deployed_and_rolled_back_on_a_terminal(place: Place) -> None:
+    first, second = place.add("shell", 12), place.add("shell", 13)
+    listed = json.loads((await loopyard(place, "list", "--json")).output)
+    assert "shell" in [model["name"] for model in listed]
+    assert second.short in (await loopyard(place, "list")).output
+    asked = await loopyard(place, "deploy", "shell", second.short, "--no-follow")
+    assert asked.exit_code == 0, asked.output
+    job_id = asked.output.removeprefix("job ").strip()
+    assert (await place.client.get(f"{JOBS}/{job_id}")).json()["title"] == f"deploy shell {second.short}"
+    await place.client.post(f"{JOBS}/{job_id}/cancel")
+    for version in (first, second):
+        await place.live(version)
+    body = {"version": second.digest, "if_match": first.digest}
+    assert (await place.server.post("/adapters/shell:promote", json=body)).is_success
+    back = await loopyard(place, "rollback", "shell")
+    assert back.output.strip() == f"shell is {first.short} again", back.exception
+    assert await place.stable("shell") == first.digest
 
 
 def test_links_are_not_packed(tmp_path: Path) -> None:

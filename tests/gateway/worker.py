@@ -16,11 +16,11 @@ from tests.rlhf.rows import rows
 
 
 @contextmanager
-def worker(data: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """One that is ready, on a gateway's data folder."""
+def worker(data: Path, **more: str) -> Iterator[subprocess.Popen[bytes]]:
+    """One that is ready, on a gateway's data folder; `more` is added to its environment."""
     folders = {"RLHF_DATA": "jobs", "RLHF_MODELS": "models", "RLHF_RUN": "run"}
     env = {**os.environ, **{name: str(data / folder) for name, folder in folders.items()}}
-    env |= {"RLHF_BEAT_SECONDS": "0.1", "RLHF_STOP_SECONDS": "0"}
+    env |= {"RLHF_BEAT_SECONDS": "0.1", "RLHF_STOP_SECONDS": "0", **more}
     (data / "models").mkdir(parents=True, exist_ok=True)
     with subprocess.Popen(
         [sys.executable, "-m", "rlhf", "worker"], env=env, stderr=subprocess.DEVNULL

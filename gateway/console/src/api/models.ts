@@ -44,6 +44,7 @@ const at = ({ name, digest }: Version) => `${BASE}/${enc(name)}/versions/${enc(d
 export const listModels = async (client: Client) => (await client.get<{ items: Model[] }>(BASE)).items;
 export const getVersion = (client: Client, version: Version) => client.get<VersionDetail>(at(version));
 export const getLineage = (client: Client, version: Version) => client.get<Lineage>(`${at(version)}/lineage`);
+/** Answers when the version is live, or says why it is not: it is compared with what it was trained as first. */
 export const deploy = (client: Client, { name, digest }: Version) =>
-  client.send<unknown>("POST", `${BASE}/${enc(name)}/deploy`, { version: digest });
+  client.send<unknown>("POST", `${BASE}/${enc(name)}/deploy?wait=true`, { version: digest });
 export const rollback = (client: Client, name: string) => client.send<unknown>("POST", `${BASE}/${enc(name)}/rollback`);
