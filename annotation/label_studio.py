@@ -77,6 +77,10 @@ class LabelStudio:
         body = {"title": title, "label_config": TEMPLATE.read_text(), "show_collab_predictions": False}
         return int(self._call("POST", "/api/projects/", json=body)["id"])
 
+    def titles(self) -> dict[int, str]:
+        """Every project that the token sees, by id."""
+        return {int(one["id"]): str(one["title"]) for one in self._projects("")}
+
     def cards(self, project: int) -> list[Card]:
         """Every task that we pushed to a project, whoever did."""
         found: list[Card] = []
@@ -124,11 +128,12 @@ class LabelStudio:
                 self._call("DELETE", f"/api/webhooks/{hook['id']}/")
 
     def _projects(self, title: str) -> Iterator[Json]:
+        """Those of a title; all of them where it is empty."""
         page = 1
         while True:
             query = {"title": title, "page": page, "page_size": 100, "include": "id,title,label_config"}
             answer = self._get("/api/projects/", params=query)
-            yield from (one for one in answer["results"] if one["title"] == title)
+            yield from (one for one in answer["results"] if title in ("", one["title"]))
             if not answer["next"]:
                 return
             page += 1

@@ -27,13 +27,29 @@ class Places:
 
     def __init__(self, data: Path, settings: Settings) -> None:
         self.data = data.absolute()
+        self._records = self.data / "annotation"
         self._settings = settings
 
     def record(self, project: str) -> Record:
         """The record of a project, in a folder of its name, or of a digest where that is no file name."""
+        return Record(self._records / self._folder(project))
+
+    def records(self) -> list[Record]:
+        """Those of all projects."""
+        folders = sorted(path for path in self._records.glob("*") if path.is_dir())
+        return [Record(folder) for folder in folders]
+
+    def is_of(self, record: Record, project: str) -> bool:
+        """Whether a record is that of a project."""
+        return record.folder.name == self._folder(project)
+
+    def exports(self) -> list[Path]:
+        """What our own Label Studio keeps of each export: it does so by itself, and nobody reads it."""
+        return [path for path in (self.data / "label-studio" / "export").glob("*") if path.is_file()]
+
+    def _folder(self, project: str) -> str:
         plain = re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}", project)
-        name = project if plain else sha256(project.encode()).hexdigest()[:16]
-        return Record(self.data / "annotation" / name)
+        return project if plain else sha256(project.encode()).hexdigest()[:16]
 
     def studio(self) -> LabelStudio:
         """Raises LabelStudioError where none is known."""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 from pydantic import ValidationError
 
@@ -94,9 +94,8 @@ def _choice(given: dict[tuple[str, str], Json]) -> Choice:
     named: list[str] = given.get(("verdict", "choices"), {}).get("choices", [])
     clicked = [value.get("selected") for (_, kind), value in given.items() if kind == "pairwise"]
     for one in (*named, *clicked):
-        for choice in get_args(Choice):
-            if one == choice:
-                return choice  # type: ignore[no-any-return]
+        if one in get_args(Choice):
+            return cast("Choice", one)
     raise ValueError("there is no verdict")
 
 

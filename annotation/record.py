@@ -5,6 +5,7 @@
     FOLDER/judgements.jsonl   as Label Studio has them now
     FOLDER/withdrawn.jsonl    judgements that Label Studio had once and has no more
     FOLDER/preferences.jsonl  the rows of all that
+    FOLDER/leaving.json       ids of tasks that are forgotten here and that Label Studio may still have
 
 Every file appears as a whole or stays as it was.
 """
@@ -14,6 +15,7 @@ import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TypeVar
 
@@ -23,12 +25,22 @@ from annotation.errors import BadPairs, RecordError
 from annotation.quality import newest
 from annotation.tasks import Judgement, Task, preferences
 from rlhf.errors import BadRecords
-from rlhf.records import PreferenceRow, read_jsonl, write_atomically, write_jsonl
+from rlhf.records import PreferenceRow, Trace, read_jsonl, write_atomically, write_jsonl
 
 Model = TypeVar("Model", bound=BaseModel)
+LEAVING = "leaving.json"
 PATIENCE = 60.0
 """Seconds that a command waits for another one."""
 MEND = "Make room or mend the folder's rights, then run the command again: nothing is lost or done twice."
+
+
+@dataclass(frozen=True)
+class Removed:
+    """What a record held of a user: tasks, judgements of them, and rows that the user gave themselves."""
+
+    tasks: int = 0
+    judgements: int = 0
+    rows: int = 0
 
 
 class Record:
@@ -59,9 +71,10 @@ class Record:
     def add_tasks(self, tasks: Iterable[Task]) -> int:
         """Keep tasks that are new; gives how many those are. A task never changes once it is known."""
         known = {task.task_id: task for task in self.tasks()}
-        before = len(known)
+        before, leaving = len(known), self.leaving()
         for task in tasks:
-            known.setdefault(task.task_id, task)
+            if task.task_id not in leaving:
+                known.setdefault(task.task_id, task)
         if len(known) > before:
             self._write("tasks.jsonl", (task.plain() for task in known.values()))
         return len(known) - before
@@ -72,6 +85,8 @@ class Record:
 
     def set_judgements(self, judgements: Sequence[Judgement]) -> None:
         """Replace the judgements, and keep those that are gone in a file of their own."""
+        leaving = self.leaving()
+        judgements = [one for one in judgements if one.task_id not in leaving]
         gone = [one for one in self.judgements() if _key(one) not in set(map(_key, judgements))]
         if gone:
             kept = [*self._read("withdrawn.jsonl", Judgement), *gone]
@@ -105,6 +120,53 @@ class Record:
         judged = [one for one in newest(self.judgements()) if one.task_id in tasks]
         rows = [row for one in judged for row in preferences(tasks[one.task_id], one)]
         return sorted([*self.direct(), *rows], key=PreferenceRow.line)
+
+    def leaving(self) -> set[str]:
+        """Ids of tasks that are forgotten here, and that Label Studio may still have."""
+        path = self.folder / LEAVING
+        try:
+            return set(json.loads(path.read_text())) if path.exists() else set()
+        except (OSError, ValueError) as error:
+            raise RecordError(f"{path} cannot be read: {error}", "Restore the file.") from error
+
+    def forget(self, user: str, traces: frozenset[str]) -> Removed:
+        """Remove what was made of a user's words: tasks, what was said of them, rows. To be held `alone`.
+
+        What was pushed is noted first and the tasks go last, so that a crash leaves nothing to be overlooked.
+
+        Args:
+            traces: ids of traces that the user took part in.
+        """
+        tasks, direct = self.tasks(), self.direct()
+        theirs = {t.task_id for t in tasks if t.user == user or _from(traces, t.left.trace, t.right.trace)}
+        rows = [row for row in direct if not _gave(row, user, traces)]
+        if not theirs and len(rows) == len(direct):
+            return Removed()
+        with self._writing():
+            for torn in self.folder.glob(".*.jsonl.*"):
+                torn.unlink()  # of a command that was killed while it wrote
+            if theirs:
+                leaving = json.dumps(sorted(self.leaving() | theirs))
+                write_atomically(self.folder / LEAVING, [leaving.encode()])
+        judgements = sum(self._without(name, theirs) for name in ("judgements.jsonl", "withdrawn.jsonl"))
+        with self._writing():
+            left = [row for row in self.rows() if not _gave(row, user, traces)]
+            write_jsonl(self.folder / "preferences.jsonl", left)
+            write_jsonl(self.folder / "direct.jsonl", rows)
+        self._write("tasks.jsonl", (task.plain() for task in tasks if task.task_id not in theirs))
+        return Removed(len(theirs), judgements, len(direct) - len(rows))
+
+    def gone(self) -> None:
+        """Note that Label Studio has none of those that were leaving."""
+        with self._writing():
+            (self.folder / LEAVING).unlink(missing_ok=True)
+
+    def _without(self, name: str, tasks: set[str]) -> int:
+        before = self._read(name, Judgement)
+        kept = [one for one in before if one.task_id not in tasks]
+        if len(kept) < len(before):
+            self._write(name, (one.model_dump(mode="json") for one in kept))
+        return len(before) - len(kept)
 
     def _read(self, name: str, model: type[Model]) -> list[Model]:
         path = self.folder / name
@@ -156,6 +218,14 @@ def _locked(handle: IO[str]) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _from(traces: frozenset[str], *named: Trace | None) -> bool:
+    return any(trace is not None and trace.trace_id in traces for trace in named)
+
+
+def _gave(row: PreferenceRow, user: str, traces: frozenset[str]) -> bool:
+    return row.user == user or _from(traces, row.chosen_trace, row.rejected_trace)
 
 
 def _key(judgement: Judgement) -> tuple[str, str]:

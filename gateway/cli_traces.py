@@ -83,9 +83,13 @@ def erase(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Erase what a user said: conversations, feedback, traces and scores. It cannot be undone.
+    """Erase what a user said, and what was made of it. It cannot be undone, and it may be repeated.
 
-    Adapters that learnt from it are named; they are not changed.
+    Conversations, feedback, traces, scores and annotation tasks go, those in Label Studio too. Datasets with
+    rows of theirs are withdrawn: a manifest with counts and digests stays. Adapters that learnt from them are
+    named; they are not changed, but know the user by a pseudonym from then on.
+
+    Exit code 1 if something could not be reached; what and why is said, and the remedy.
 
     Example: [bold]loopyard traces erase 0199-ada --yes[/]
     """
@@ -94,11 +98,34 @@ def erase(
     found = _ask("DELETE", data, f"/api/v1/users/{quote(user, safe='')}/data")
     if as_json:
         typer.echo(json.dumps(found, indent=2))
-        return
+    else:
+        typer.echo("\n".join([*erased(found), *told(found)]))
+    raise typer.Exit(1 if found["unreached"] else 0)
+
+
+def erased(found: dict[str, Any]) -> list[str]:
+    """What went from where, and what is left with its remedy, a line each."""
     counts = f"{found['conversations']} conversations, {found['feedback']} feedbacks"
     if removed := found["traces"]:
         counts += f", {removed['traces']} traces and {removed['scores']} scores"
-    typer.echo("\n".join([f"Erased: {counts}.", *told(found)]))
+    made, datasets = found["annotation"], found["datasets"]
+    lines = [
+        f"Erased: {counts}.",
+        f"Annotation: {made['tasks']} tasks, {made['judgements']} judgements, {made['rows']} rows, "
+        f"{made['label_studio']} tasks in Label Studio.",
+        f"Datasets: {len(datasets['withdrawn'])} withdrawn, {datasets['copies']} copies deleted.",
+    ]
+    for one in datasets["withdrawn"]:
+        learnt = f"; trained on it: {', '.join(one['adapters'])}" if one["adapters"] else ""
+        called = ", ".join(one["names"]) or one["digest"][:12]
+        lines.append(f"  {called}: {one['theirs']} of {one['rows']} rows were theirs{learnt}")
+    if names := datasets["unattributed"]:
+        lines.append(f"  These have rows that name no user, so look at them yourself: {', '.join(names)}")
+    lines.append(f"Adapters: {len(found['adapters'])} know the user by a pseudonym now.")
+    for left in found["unreached"]:
+        why = left["why"].rstrip(".")
+        lines.append(f"NOT REACHED: {left['what']}: {why}. {left['remedy']}")
+    return lines
 
 
 def told(found: dict[str, Any]) -> list[str]:

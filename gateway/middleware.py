@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import re
 import time
@@ -20,6 +22,8 @@ TRACE_BYTES = 64 << 20
 """Largest body for the trace store: what OpenTelemetry's exporters may send at once."""
 MULTIPART_BYTES = 64 << 10
 """What a multipart form adds to a file."""
+LINGER_SECONDS = 3.0
+"""How long a client that was refused may take to stop sending."""
 SECURITY = {
     "Content-Security-Policy": (
         "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
@@ -114,4 +118,24 @@ class BodyLimit:
                 raise error
             return message
 
-        await self._app(scope, counted, send)
+        async def closing(message: Message) -> None:
+            if read <= limit:
+                await send(message)
+            elif message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["Connection"] = "close"
+                await send(message)
+            else:
+                await send({**message, "more_body": True})
+                await _discard(receive)
+                await send({"type": "http.response.body", "body": b""})
+
+        await self._app(scope, counted, closing)
+
+
+async def _discard(receive: Receive) -> None:
+    """Throws the rest of a body away for a while: a connection that is closed over unread bytes is reset, and
+    a client that still sends would never see its answer."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(LINGER_SECONDS):
+            while (await receive()).get("more_body"):
+                pass

@@ -151,6 +151,7 @@ def _settings(data: DataFolder, ports: Ports, environment: Mapping[str, str]) ->
             "GATEWAY_JOBS_URL": chosen("GATEWAY_JOBS_URL", environment.get("RLHF_JOBS_URL", "")),
             "GATEWAY_TOOLS_URL": _url(ports.tools),
             "GATEWAY_TRACES_URL": _url(ports.traces),
+            **_label_studio(environment),
         },
         "rlhf": {
             "RLHF_DATA": str(data.path / "jobs"),
@@ -160,6 +161,16 @@ def _settings(data: DataFolder, ports: Ports, environment: Mapping[str, str]) ->
             "RLHF_SERVER_KEY": chosen("RLHF_SERVER_KEY", chosen("LLM_ADMIN_KEY", admin_key)),
         },
     }
+
+
+def _label_studio(environment: Mapping[str, str]) -> dict[str, str]:
+    """What `loopyard annotate` is told, for the gateway, which deletes tasks there."""
+    told = {
+        f"GATEWAY_LABEL_STUDIO_{name}": [f"ANNOTATION_LABEL_STUDIO_{name}", f"LABEL_STUDIO_{other}"]
+        for name, other in (("URL", "URL"), ("TOKEN", "API_KEY"))
+    }
+    found = {ours: next(filter(None, map(environment.get, theirs)), "") for ours, theirs in told.items()}
+    return {ours: value for ours, value in found.items() if value and not environment.get(ours)}
 
 
 def _url(port: int) -> str:

@@ -16,9 +16,9 @@ UNSAFE_SECRET_KEY = "A" * 43 + "="
 """Defaults for a first try on one's own machine; refused on any other address."""
 
 
-def _either(field: str) -> AliasChoices:
-    """The field's own name, with our prefix, or as Langfuse's SDKs read it."""
-    return AliasChoices(field, f"GATEWAY_{field.upper()}", field.upper())
+def _either(field: str, name: str = "") -> AliasChoices:
+    """The field's own name, with our prefix, or as the field's own programs read it."""
+    return AliasChoices(field, f"GATEWAY_{field.upper()}", name or field.upper())
 
 
 class Settings(BaseSettings):
@@ -47,7 +47,7 @@ class Settings(BaseSettings):
     llm_api_key: SecretStr = SecretStr("none")
     """Key for that API."""
     llm_admin_key: SecretStr = SecretStr("")
-    """A key of the model server with the scope admin, for deploying adapters; none when empty."""
+    """A key of the model server with the scope admin, for rolling adapters back; none when empty."""
     jobs_url: str = ""
     """PostgreSQL database of the worker's record, as RLHF_JOBS_URL; SQLite in DATA/jobs when empty."""
     tools_url: str = "http://127.0.0.1:9000"
@@ -62,6 +62,13 @@ class Settings(BaseSettings):
         default=SecretStr(""), validation_alias=_either("langfuse_secret_key")
     )
     """Its secret key. Also LANGFUSE_SECRET_KEY."""
+    label_studio_url: str = Field(default="", validation_alias=_either("label_studio_url"))
+    """Label Studio, where a forgotten user's tasks are deleted; that of `loopyard annotate serve` when empty.
+    Also LABEL_STUDIO_URL."""
+    label_studio_token: SecretStr = Field(
+        default=SecretStr(""), validation_alias=_either("label_studio_token", "LABEL_STUDIO_API_KEY")
+    )
+    """Its token; that of `loopyard annotate serve` when empty. Also LABEL_STUDIO_API_KEY."""
     default_model: str = ""
     """Model of agents that name none; the first chat model of the model server when empty."""
     default_project: str = "demo"
@@ -130,6 +137,11 @@ class Settings(BaseSettings):
     def jobs(self) -> Path:
         """The worker's folder; only jobs are asked for and read there."""
         return self.data.absolute() / "jobs"
+
+    @property
+    def heartbeat(self) -> Path:
+        """What the worker writes every few seconds."""
+        return self.data.absolute() / "run" / "worker.json"
 
     @property
     def objects(self) -> Path:

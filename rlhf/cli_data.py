@@ -50,7 +50,7 @@ def inspect_file(
 
     from rlhf.data.inspect import inspect
 
-    _limit(memory)
+    limit_memory(memory)
     typer.echo(json.dumps(inspect(file), ensure_ascii=False))
 
 
@@ -69,14 +69,15 @@ def validate_file(
 
     from rlhf.data.table_check import check_file
 
-    _limit(memory)
+    limit_memory(memory)
     report = check_file(file, name or str(file))
     counts = {"errors": report.count("error"), "warnings": report.count("warning")}
     findings = [asdict(finding) for finding in report.findings]
     typer.echo(json.dumps({"rows": report.rows, **counts, "findings": findings}, ensure_ascii=False))
 
 
-def _limit(memory: int) -> None:
+def limit_memory(memory: int) -> None:
+    """Keep this process below so many megabytes; 0 is no limit."""
     import resource
 
     if memory:

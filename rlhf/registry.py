@@ -2,7 +2,8 @@
 
 ROOT/adapters/NAME/SHA12/ is a PEFT folder with lineage.json, pairs.jsonl, report.json and report.html;
 ROOT/adapters/NAME/aliases.json says what `live`, `previous` and `candidate` mean. llm_server has to be
-allowed to read ROOT/adapters (LLM_ADAPTER_FOLDERS).
+allowed to read ROOT/adapters (LLM_ADAPTER_FOLDERS). ROOT/secrets/erasure-key makes the pseudonyms of users
+who were forgotten.
 """
 
 import hashlib
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from rlhf.errors import RegistryError
+from rlhf.pseudonyms import Pseudonyms
 
 CONFIG, WEIGHTS, LINEAGE, ALIASES, PAIRS = (
     "adapter_config.json",
@@ -54,7 +56,7 @@ class Version:
             return [json.loads(line) for line in lines]
 
     def saw(self, user: str) -> bool:
-        """Whether one of its pairs is of this user."""
+        """Whether one of its pairs is of this user, by id or pseudonym."""
         # Looked for as text first: most lines of a large file need not be parsed.
         written = json.dumps(user)
         with (self.folder / PAIRS).open(encoding="utf-8") as lines:
@@ -66,6 +68,7 @@ class Registry:
 
     def __init__(self, root: Path) -> None:
         self.folder = root / "adapters"
+        self.pseudonyms = Pseudonyms(root / "secrets" / "erasure-key")
 
     def add(self, name: str, adapter: Path, lineage: dict[str, Any], pairs: list[dict[str, Any]]) -> Version:
         """Take a copy of a PEFT folder in, whole or not at all; the same content is the same version."""
@@ -155,15 +158,31 @@ class Registry:
         return version
 
     def of_user(self, user: str) -> list[Version]:
-        """Every version that saw a pair of this user, or that was trained on from one that did."""
+        """Every version that saw a pair of this user, or that was trained on from one that did.
+
+        Users who were forgotten are found by their pseudonym.
+        """
         versions = [v for name in self.names() for v in self.versions(name)]
-        touched = {v.digest for v in versions if v.saw(user)}
+        known = [name for name in (user, self.pseudonyms.known(user)) if name]
+        touched = {v.digest for v in versions if any(v.saw(name) for name in known)}
         grew = True
         while grew:
             heirs = {v.digest for v in versions if v.lineage().get("parent") in touched}
             grew = not heirs <= touched
             touched |= heirs
         return [v for v in versions if v.digest in touched]
+
+    def forget(self, user: str) -> list[Version]:
+        """Put a pseudonym in the place of a user's id, and take their sessions out; gives these versions.
+
+        What a version is named by, its configuration and its weights, stays as it is. OSError.
+        """
+        versions = [v for name in self.names() for v in self.versions(name)]
+        found = [v for v in versions if v.saw(user)]
+        # Also what an `add` that was killed has left; one that is at work goes on with the changed file.
+        for pairs in self.folder.glob(f"*/*/{PAIRS}"):
+            _forget(pairs, user, self.pseudonyms)
+        return found
 
     def traces(self, version: Version) -> Iterator[dict[str, Any]]:
         """The traces that made a version."""
@@ -174,6 +193,16 @@ class Registry:
 def origin(row: dict[str, Any]) -> dict[str, Any]:
     """Where a pair comes from."""
     return {k: row.get(k) for k in ("pair_id", "user", "session", "source", "chosen_trace", "rejected_trace")}
+
+
+def _forget(pairs: Path, user: str, pseudonyms: Pseudonyms) -> None:
+    lines = pairs.read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
+    theirs = [row for row in rows if row["user"] == user]
+    for row in theirs:
+        row |= {"user": pseudonyms.of(user), "session": None}
+    if theirs:
+        _replace(pairs, "".join(json.dumps(row) + "\n" for row in rows))
 
 
 def content_digest(folder: Path) -> str:
@@ -202,9 +231,13 @@ def weights_of(base: Path) -> str:
 
 def write(path: Path, content: dict[str, Any]) -> None:
     """Replace a JSON file in one step."""
+    _replace(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+def _replace(path: Path, text: str) -> None:
     part = path.with_name(f".{path.name}.partial")
     with part.open("w", encoding="utf-8") as file:
-        file.write(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+        file.write(text)
         file.flush()
         os.fsync(file.fileno())
     part.replace(path)

@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from rlhf.data.folder import refuse_withdrawn
 from rlhf.errors import TrainingError
 from rlhf.recipe import Common
 from rlhf.registry import file_sha256, weights_of, write
@@ -24,7 +25,8 @@ def paths(dataset: Path) -> list[Path]:
 
 
 def data_files(dataset: Path) -> list[Path]:
-    """Those that are there. TrainingError without rows to train on."""
+    """Those that are there. TrainingError without rows to train on, DatasetError if withdrawn."""
+    refuse_withdrawn(dataset)
     files = [path for path in paths(dataset) if path.is_file()]
     if dataset / FILES[0] not in files:
         raise TrainingError(

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Response
 from gateway.accounts.erasure import Erasure
 from gateway.accounts.schemas import Erased, KeyIn, KeyOut, Lineage, Me, NewKey
 from gateway.accounts.store import ApiKey
-from gateway.deps import CallerDep, ServicesDep, needs
+from gateway.deps import CallerDep, RequestId, ServicesDep, needs
 from gateway.errors import Forbidden
 from gateway.policy import Scope
 from gateway.wire import Items
@@ -46,13 +46,18 @@ async def revoke_key(key_id: str, services: ServicesDep, caller: CallerDep) -> R
 @router.get("/users/{user_id:path}/lineage", dependencies=[needs(Scope.ADMIN)], response_model_by_alias=False)
 async def user_lineage(user_id: str, services: ServicesDep, caller: CallerDep) -> Lineage:
     """The adapters that answered a user, and those that learnt from them."""
-    return await Erasure(services.database, services.settings).lineage(caller, user_id)
+    return await Erasure(services).lineage(caller, user_id)
 
 
 @router.delete("/users/{user_id:path}/data", dependencies=[needs(Scope.ADMIN)], response_model_by_alias=False)
-async def erase_user(user_id: str, services: ServicesDep, caller: CallerDep) -> Erased:
-    """Erases what a user said: conversations, feedback, traces and scores. The account stays."""
-    return await Erasure(services.database, services.settings).erase(caller, user_id)
+async def erase_user(user_id: str, services: ServicesDep, caller: CallerDep, request_id: RequestId) -> Erased:
+    """Erases what a user said: conversations, feedback, traces and scores, and what was made of them:
+    annotation tasks, also in Label Studio, and datasets, which are withdrawn. Adapters' lineage keeps a
+    pseudonym. The account stays.
+
+    `unreached` says what could not be reached and what to do; then ask again.
+    """
+    return await Erasure(services).erase(caller, user_id, request_id)
 
 
 def _out(row: ApiKey) -> KeyOut:

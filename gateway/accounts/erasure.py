@@ -1,53 +1,90 @@
-"""Forgetting a user: chats, feedback, traces and scores go; the adapters that learnt from them are named."""
+"""Forgetting a user: what they said goes, wherever it was copied to; adapters that learnt from it are named.
+
+What cannot be reached is told with its remedy, and the erasure is run again: each run does what is left.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import time
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import httpx2
 from sqlalchemy import delete
 
-from gateway.accounts.schemas import AdapterOut, Answered, Erased, Lineage, RemovedTraces
+from annotation.forget import Forgotten, forget
+from annotation.places import Places
+from annotation.settings import Settings as AnnotationSettings
+from gateway.accounts.schemas import (
+    AdapterOut,
+    AnnotationErased,
+    Answered,
+    DatasetsErased,
+    Erased,
+    Lineage,
+    RemovedTraces,
+    Unreached,
+    WithdrawnOut,
+)
 from gateway.accounts.store import User
+from gateway.accounts.traces import UserTraces
 from gateway.conversations.store import Conversation
-from gateway.db.database import Database, unbroken
-from gateway.errors import Forbidden, NotFound, UpstreamFailed
+from gateway.datasets import child
+from gateway.datasets.files import SHORT
+from gateway.db.database import unbroken
+from gateway.errors import BadRequest, Forbidden, GatewayError, NotFound
 from gateway.feedback.store import Feedback
 from gateway.policy import Caller
-from gateway.settings import Settings
-from gateway.traces.sink import sink_of
 from rlhf.registry import Registry
 
-SECONDS = 600.0
-"""For the trace store: it deletes a little at a time."""
-DELIVERY_SECONDS = 30.0
-"""For spans that are on their way: they would come back after the erasure."""
+if TYPE_CHECKING:
+    from gateway.wiring import Services
+
+AGAIN = "Run the erasure again."
+WHEN_ENDED = "Run the erasure again when it has ended."
 
 
 class Erasure:
     """`user` is any id that traces carry: of a user of this gateway, or one that another client gave."""
 
-    def __init__(self, database: Database, settings: Settings) -> None:
-        self._database = database
-        self._settings = settings
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._settings = services.settings
+        self._traces = UserTraces(services.settings)
 
     async def lineage(self, caller: Caller, user: str) -> Lineage:
         """Raises Forbidden, NotFound, UpstreamFailed."""
         await self._check(caller, user)
-        answer = await self._ask("GET", "lineage", user)
+        answer = await self._traces.lineage(user)
         taught = await asyncio.to_thread(self._taught, user)
         return Lineage(user=user, answered_by=_answered(answer, "data"), taught=taught)
 
-    async def erase(self, caller: Caller, user: str) -> Erased:
-        """May be asked again: what is gone is gone. Raises Forbidden, NotFound, UpstreamFailed."""
+    async def erase(self, caller: Caller, user: str, request_id: str) -> Erased:
+        """May be asked again: what is gone is gone. The audit log has a pseudonym of the user.
+
+        Raises BadRequest, Forbidden, NotFound, UpstreamFailed; nothing was erased then.
+        """
+        if not user.strip() or "\0" in user:
+            raise BadRequest("Name a user.", param="user_id")
         await self._check(caller, user)
+        registry, audit = self._registry(), self._services.audit
+        alias = await asyncio.to_thread(registry.pseudonyms.of, user)
+        async with audit.act(caller, request_id, "user.erase", alias):
+            erased = await self._erase(user)
+        said = erased.model_dump(mode="json", exclude={"user"})
+        await audit.note(caller, request_id, "user.erase.done", alias, **said)
+        return erased
+
+    async def _erase(self, user: str) -> Erased:
         taught = await asyncio.to_thread(self._taught, user)
-        await self._delivered()
-        answer = await self._ask("DELETE", "users", user)
+        await self._traces.delivered()
+        traces = await self._traces.ids(user)
+        answer = await self._traces.erase(user)
+        unreached = await self._elsewhere(user)
         conversations, feedback = await self._forget(user)
+        annotation = await self._annotation(user, traces, unreached)
+        datasets, adapters = await self._rows(user, traces, unreached)
+        await self._services.database.empty_log()
+        if datasets.withdrawn or datasets.copies or annotation.tasks or annotation.rows:
+            unreached += [_running(job.title or job.kind) for job in await self._services.jobs.running()]
         return Erased(
             user=user,
             conversations=conversations,
@@ -55,13 +92,17 @@ class Erasure:
             traces=RemovedTraces(**answer["removed"]) if answer else None,
             answered_by=_answered(answer, "adapters"),
             taught=taught,
+            annotation=annotation,
+            datasets=datasets,
+            adapters=adapters,
+            unreached=unreached,
         )
 
     @unbroken
     async def _check(self, caller: Caller, user: str) -> None:
         if caller.project_id is not None:
             raise Forbidden("A key that is bound to a project cannot do this.")
-        async with self._database.read() as session:
+        async with self._services.database.read() as session:
             row = await session.get(User, user)
         if row is not None and row.account_id != caller.account_id:
             raise NotFound(f"No user {user!r}.")
@@ -69,13 +110,71 @@ class Erasure:
     @unbroken
     async def _forget(self, user: str) -> tuple[int, int]:
         """How many conversations and how much feedback went."""
-        async with self._database.write() as session:
+        async with self._services.database.write() as session:
             feedback = await session.execute(delete(Feedback).where(Feedback.user_id == user))
             chats = await session.execute(delete(Conversation).where(Conversation.user_id == user))
         return int(getattr(chats, "rowcount", 0)), int(getattr(feedback, "rowcount", 0))
 
+    async def _elsewhere(self, user: str) -> list[Unreached]:
+        """What is said where traces are in a Langfuse server: it is not ours to empty."""
+        remedy = f"Delete the user's traces there, then: {AGAIN}"
+        what = f"traces in {self._settings.langfuse_host}"
+        try:
+            if not await self._traces.elsewhere(user):
+                return []
+            why = "the server has traces of this user"
+        except GatewayError as error:
+            why = str(error)
+        return [Unreached(place="traces", what=what, why=why, remedy=remedy)]
+
+    async def _annotation(
+        self, user: str, traces: frozenset[str], unreached: list[Unreached]
+    ) -> AnnotationErased:
+        tasks, judgements = await self._services.annotations.forget(user, traces)
+        done: Forgotten = await asyncio.to_thread(forget, self._places(), user, traces)
+        unreached += [
+            Unreached(place="annotation", what=one.what, why=one.why, remedy=one.remedy)
+            for one in done.missed
+        ]
+        return AnnotationErased(
+            tasks=tasks + done.tasks,
+            judgements=judgements + done.judgements,
+            rows=done.rows,
+            label_studio=done.studio,
+        )
+
+    async def _rows(
+        self, user: str, traces: frozenset[str], unreached: list[Unreached]
+    ) -> tuple[DatasetsErased, list[str]]:
+        """Datasets and lineage, by a child: it reads files that anybody may have uploaded."""
+        try:
+            done = await child.forget(user, traces, self._settings.data.absolute())
+        except GatewayError as error:
+            remedy = f"Delete the dataset that cannot be read, if it may be theirs. {AGAIN}"
+            unreached.append(Unreached(place="datasets", what="all datasets", why=str(error), remedy=remedy))
+            done = {"withdrawn": [], "copies": 0, "adapters": [], "unattributed": [], "unreached": []}
+        for one in done["unreached"]:
+            place = "adapters" if one["what"].startswith("adapters") else "datasets"
+            unreached.append(Unreached.model_validate({"place": place, **one}))
+        for row in await self._services.datasets.mark_withdrawn():
+            why = "it is being built now"
+            what = f"dataset {row.name}"
+            unreached.append(Unreached(place="datasets", what=what, why=why, remedy=WHEN_ENDED))
+        adapters = [f"{one['name']}@{one['version']}" for one in done["adapters"]]
+        return _datasets(done, await self._services.datasets.names()), adapters
+
+    def _places(self) -> Places:
+        given = AnnotationSettings.model_construct(
+            label_studio_url=self._settings.label_studio_url,
+            label_studio_token=self._settings.label_studio_token,
+        )
+        return Places(self._settings.data, given)
+
+    def _registry(self) -> Registry:
+        return Registry(self._settings.data.absolute())
+
     def _taught(self, user: str) -> list[AdapterOut]:
-        registry = Registry(self._settings.data.absolute())
+        registry = self._registry()
         found = []
         for version in registry.of_user(user):
             aliases = registry.aliases(version.name).items()
@@ -83,36 +182,17 @@ class Erasure:
             found.append(AdapterOut(name=version.name, version=version.short, aliases=meant))
         return found
 
-    async def _delivered(self) -> None:
-        """Waits for the batches of spans that are in the spool now."""
-        waiting = self._spooled()
-        end = time.monotonic() + DELIVERY_SECONDS
-        while waiting := [file for file in waiting if file.exists()]:
-            if time.monotonic() > end:
-                raise UpstreamFailed(
-                    f"{len(waiting)} batches of spans still wait for the trace store; nothing was erased."
-                )
-            await asyncio.sleep(0.1)
 
-    def _spooled(self) -> list[Path]:
-        folder = self._settings.data.absolute() / "run" / "spool"
-        return [file for file in folder.glob("*") if file.suffix != ".partial"]
+def _datasets(done: dict[str, Any], names: dict[str, list[str]]) -> DatasetsErased:
+    withdrawn = [WithdrawnOut(**one, names=names.get(one["digest"][:SHORT], [])) for one in done["withdrawn"]]
+    nobodys = [one["digest"][:SHORT] for one in done["unattributed"]]
+    called = [name for digits in nobodys for name in names.get(digits, [digits])]
+    return DatasetsErased(withdrawn=withdrawn, copies=done["copies"], unattributed=called)
 
-    async def _ask(self, method: str, path: str, user: str) -> dict[str, Any] | None:
-        """The embedded trace store's answer; None where traces lie elsewhere or nowhere."""
-        sink = None if self._settings.langfuse_host else await asyncio.to_thread(sink_of, self._settings)
-        if sink is None:
-            return None
-        address = f"{sink.host}/api/public/{path}"
-        try:
-            async with httpx2.AsyncClient(timeout=SECONDS, headers=sink.headers, trust_env=False) as client:
-                answer = await client.request(method, address, params={"userId": user})
-        except httpx2.HTTPError as error:
-            raise UpstreamFailed(f"The trace store does not answer ({type(error).__name__}).") from error
-        if answer.status_code != 200:
-            raise UpstreamFailed(f"The trace store answers {answer.status_code}.")
-        found: dict[str, Any] = answer.json()
-        return found
+
+def _running(title: str) -> Unreached:
+    why = "it runs, and may have read rows of theirs"
+    return Unreached(place="jobs", what=f"job {title}", why=why, remedy=WHEN_ENDED)
 
 
 def _answered(answer: dict[str, Any] | None, name: str) -> list[Answered] | None:

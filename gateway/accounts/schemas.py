@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -81,6 +82,49 @@ class RemovedTraces(BaseModel):
     """Items of datasets that were taken from these traces."""
 
 
+class AnnotationErased(BaseModel):
+    """Of all projects. A task that was made of the user's words goes with everybody's judgements of it."""
+
+    tasks: int
+    judgements: int
+    """Of these tasks, and on the gateway's own page those that the user gave."""
+    rows: int
+    """Preferences that thumbs and corrections had given at once."""
+    label_studio: int
+    """Tasks that were deleted from Label Studio."""
+
+
+class WithdrawnOut(BaseModel):
+    """A dataset whose rows are gone; its manifest stays, with counts and digests."""
+
+    digest: str
+    names: list[str]
+    """What it was called in projects; none for one that only a command or a pipeline has built."""
+    kind: str
+    rows: int
+    theirs: int
+    """Rows that were the user's."""
+    adapters: list[str]
+    """`name@version` of those that were trained on it."""
+
+
+class DatasetsErased(BaseModel):
+    withdrawn: list[WithdrawnOut]
+    copies: int
+    """Outputs of steps of pipelines that held such rows."""
+    unattributed: list[str]
+    """Names, or digits, of datasets with rows that name no user: nobody can tell whose they are."""
+
+
+class Unreached(BaseModel):
+    """Where something of the user may be left."""
+
+    place: Literal["traces", "annotation", "datasets", "adapters", "jobs"]
+    what: str
+    why: str
+    remedy: str
+
+
 class Erased(Lineage):
     """What is gone, and which adapters remain that learnt from it."""
 
@@ -88,3 +132,9 @@ class Erased(Lineage):
     feedback: int
     """That the user gave; what goes with the conversations is not counted again."""
     traces: RemovedTraces | None
+    annotation: AnnotationErased
+    datasets: DatasetsErased
+    adapters: list[str]
+    """`name@version` of those whose lineage has a pseudonym now, and had the user's id."""
+    unreached: list[Unreached]
+    """Empty: all of it was reached. Else the erasure is to be run again after the remedies."""

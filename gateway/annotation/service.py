@@ -122,6 +122,12 @@ class Annotations:
             progress = _progress(await store.count(session, project_id), said)
         return Next(task=_shown(task), judgement=before, progress=progress)
 
+    @unbroken
+    async def forget(self, user: str, traces: frozenset[str]) -> tuple[int, int]:
+        """How many tasks and judgements went with a user, of all projects."""
+        async with self._database.write() as session:
+            return await store.forget(session, user, traces)
+
     async def quality(self, project_id: str) -> dict[str, Any]:
         """As annotation.quality has it; annotators go by the names of their keys."""
         tasks, judgements, names = await self._all(project_id)

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, UniqueConstraint, func, select
+from sqlalchemy import ColumnElement, ForeignKey, UniqueConstraint, delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
 from gateway.db.base import Base
+
+TOGETHER = 500
+"""Rows that one statement deletes."""
 
 
 class AnnotationTask(Base):
@@ -117,3 +120,29 @@ async def judgements(session: AsyncSession, project_id: str) -> Sequence[Annotat
     query = select(AnnotationJudgement).join(AnnotationTask, AnnotationJudgement.task_id == AnnotationTask.id)
     query = query.where(AnnotationTask.project_id == project_id, AnnotationJudgement.choice.is_not(None))
     return list(await session.scalars(query.order_by(AnnotationTask.id, AnnotationJudgement.annotator)))
+
+
+async def forget(session: AsyncSession, user: str, traces: frozenset[str]) -> tuple[int, int]:
+    """Deletes tasks made of what a user said, with everybody's judgements of them, and the judgements that
+    the user gave; how many of each. `traces`: ids of the user's.
+    """
+    theirs = await _made_of(session, user, traces)
+    count = 0
+    for at in range(0, len(theirs), TOGETHER):
+        some = theirs[at : at + TOGETHER]
+        count += await _deleted(session, AnnotationJudgement, AnnotationJudgement.task_id.in_(some))
+        await _deleted(session, AnnotationTask, AnnotationTask.id.in_(some))
+    count += await _deleted(session, AnnotationJudgement, AnnotationJudgement.user_id == user)
+    return len(theirs), count
+
+
+async def _made_of(session: AsyncSession, user: str, traces: frozenset[str]) -> list[str]:
+    asked = AnnotationTask.task["user"].as_string()
+    answered = (AnnotationTask.task[(side, "trace", "trace_id")].as_string() for side in ("left", "right"))
+    rows = await session.execute(select(AnnotationTask.id, asked, *answered))
+    return [row[0] for row in rows if row[1] == user or not traces.isdisjoint(row[2:])]
+
+
+async def _deleted(session: AsyncSession, table: type[Base], condition: ColumnElement[bool]) -> int:
+    done = await session.execute(delete(table).where(condition))
+    return int(getattr(done, "rowcount", 0))

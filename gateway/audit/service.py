@@ -34,6 +34,10 @@ class Audit:
             await self._write(caller, request_id, f"{action}.failed", target, why)
             raise
 
+    async def note(self, caller: Caller, request_id: str, action: str, target: str, **detail: Any) -> None:
+        """How a privileged act ended, where that has to be proved."""
+        await self._write(caller, request_id, action, target, detail)
+
     @unbroken
     async def _write(
         self, caller: Caller, request_id: str, action: str, target: str, detail: dict[str, Any]

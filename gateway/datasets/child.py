@@ -1,4 +1,4 @@
-"""`python -m rlhf dataset ...` as a child: what a file makes it do, it does to itself alone.
+"""`python -m rlhf ...` as a child: what a file makes it do, it does to itself alone.
 
 It gets no secret, a limit on its memory and on its time.
 """
@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,30 +18,38 @@ from gateway.errors import BadRequest, TooLarge
 ROOT = Path(__file__).resolve().parents[2]
 MEGABYTES = 3000
 SECONDS = 300.0
+FORGETTING_SECONDS = 540.0
+"""For reading every dataset."""
 
 
 async def dataset(*arguments: str) -> Any:
     """What a verb with `--json` found. Raises as `run`."""
-    return json.loads((await run(*arguments)).splitlines()[-1])
+    return json.loads((await run("dataset", *arguments)).splitlines()[-1])
 
 
-async def run(*arguments: str) -> str:
-    """What the verb printed.
+async def forget(user: str, traces: Iterable[str], root: Path) -> Any:
+    """What `python -m rlhf forget` did below a folder. Raises as `run`."""
+    options = ("--json", f"--memory={MEGABYTES}", "--traces=-", "--", user, str(root))
+    said = await run("forget", *options, given="\n".join(traces), seconds=FORGETTING_SECONDS)
+    return json.loads(said.splitlines()[-1])
+
+
+async def run(*arguments: str, given: str = "", seconds: float = SECONDS) -> str:
+    """What the verb printed; `given` is its standard input.
 
     Raises BadRequest with its own words, TooLarge where it took too long or too much.
     """
-    command = [sys.executable, "-P", "-m", "rlhf", "dataset", *arguments]
     process = await asyncio.create_subprocess_exec(
-        *command,
+        *(sys.executable, "-P", "-m", "rlhf", *arguments),
         env={"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        stdin=asyncio.subprocess.DEVNULL,
+        stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
     try:
-        out, err = await asyncio.wait_for(process.communicate(), SECONDS)
+        out, err = await asyncio.wait_for(process.communicate(given.encode()), seconds)
     except TimeoutError as error:
-        raise TooLarge(f"Reading the file took over {SECONDS:g} s; split it into several.") from error
+        raise TooLarge(f"Reading the file took over {seconds:g} s; split it into several.") from error
     finally:
         if process.returncode is None:
             process.kill()

@@ -72,4 +72,8 @@ class Files:
     def remove(self, row: Dataset) -> None:
         """Delete a content that no row holds any more."""
         shutil.rmtree(self.folder(row), ignore_errors=True)
+        self.remove_exports(row)
+
+    def remove_exports(self, row: Dataset) -> None:
+        """Delete what was made of a dataset for downloads."""
         shutil.rmtree(self.exports / row.digest[:SHORT], ignore_errors=True)

@@ -37,7 +37,8 @@ class DatasetOut(BaseModel):
     kind: Literal["file", "preference"]
     """`file` was uploaded, `preference` was built and can be trained on."""
     format: str
-    state: Literal["ready", "building", "failed"]
+    state: Literal["ready", "building", "failed", "withdrawn"]
+    """`withdrawn`: its rows are gone, because somebody whose rows they were was forgotten."""
     error: str | None
     digest: str
     bytes: int

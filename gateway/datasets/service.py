@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from starlette.datastructures import UploadFile
 
 from gateway.datasets import child, store
-from gateway.datasets.files import Files
+from gateway.datasets.files import SHORT, Files
 from gateway.datasets.schemas import NAME, BuildIn, CheckOut
 from gateway.datasets.store import Dataset
 from gateway.db.database import Database, unbroken
@@ -20,11 +20,13 @@ from gateway.errors import BadRequest, Conflict, NotFound
 from gateway.jobs.service import JobService
 from gateway.policy import Caller
 from gateway.projects.store import Project
+from rlhf.data.folder import told, withdrawal
 from rlhf.jobs import Job, Kind, State
 
 LONG = 4 << 20
 """Bytes above which a file is checked by a job."""
 LIMIT = f"--memory={child.MEGABYTES}"
+WITHDRAWN = "withdrawn"
 
 
 class Datasets:
@@ -49,6 +51,8 @@ class Datasets:
             raise BadRequest(f"{given!r} is no name for a dataset: letters, digits, - . _", param="name")
         stored = await receive(file, self.files.root, self._limit, as_named=False)
         try:
+            if gone := await asyncio.to_thread(withdrawal, self.files.root / stored.sha256):
+                raise Conflict(f"This file {told(gone)}.", param="file")
             facts = await child.dataset("inspect", str(stored.path), LIMIT)
             return await self._record(caller, project, given, stored, facts)
         finally:
@@ -149,11 +153,12 @@ class Datasets:
         row = await self.get(project, reference)
         if row.kind != "file":
             raise BadRequest(f"{row.name!r} was built; name a dataset that was uploaded.")
+        _refuse_withdrawn(row)
         return row
 
     async def _settled(self, row: Dataset) -> Dataset:
         """The row with what became of its job: nobody has to wait for it."""
-        if row.kind == "file" or row.state == "ready" or not row.job_id:
+        if row.kind == "file" or row.state in ("ready", WITHDRAWN) or not row.job_id:
             return row
         try:
             job = await self._jobs.state(row.job_id)
@@ -161,7 +166,38 @@ class Datasets:
             return await self._write(row, {"state": "failed", "error": "Its job was erased."})
         if job.state not in (State.DONE, State.FAILED, State.CANCELLED) and row.state == "building":
             return row
-        return await self._write(row, _outcome(job))
+        written = await self._write(row, _outcome(job))
+        # Built before a user of its rows was forgotten, and not looked at since.
+        gone = await self._gone(written) if written.state == "ready" else None
+        return await self._write(written, _withdrawn(written, gone)) if gone else written
+
+    async def _gone(self, row: Dataset) -> dict[str, Any] | None:
+        return await asyncio.to_thread(withdrawal, self.files.folder(row))
+
+    async def mark_withdrawn(self) -> list[Dataset]:
+        """Say of every dataset whose rows were withdrawn that they were, whosever it is; gives those that are
+        being built, which nobody has looked at yet.
+        """
+        building = []
+        for row in await self._everybodys():
+            if row.state == "building":
+                building.append(row)
+            elif row.state == "ready" and (gone := await self._gone(row)):
+                await asyncio.to_thread(self.files.remove_exports, row)
+                await self._write(row, _withdrawn(row, gone))
+        return [row for row in building if (await self._settled(row)).state == "building"]
+
+    async def names(self) -> dict[str, list[str]]:
+        """What everybody calls a content, by its first twelve digits."""
+        found: dict[str, list[str]] = {}
+        for row in await self._everybodys():
+            found.setdefault(row.digest[:SHORT], []).append(row.name)
+        return found
+
+    @unbroken
+    async def _everybodys(self) -> list[Dataset]:
+        async with self._database.read() as session:
+            return await store.everybodys(session)
 
     @unbroken
     async def _write(self, row: Dataset, values: dict[str, Any]) -> Dataset:
@@ -169,13 +205,14 @@ class Datasets:
             merged: Dataset = await session.merge(row)
             for name, value in values.items():
                 setattr(merged, name, value)
-            if values["state"] == "ready":
+            if values["state"] in ("ready", WITHDRAWN):
                 merged.bytes = await asyncio.to_thread(self.files.bytes_of, merged)
         return merged
 
     async def ready(self, project: Project, reference: str) -> Dataset:
         """A dataset that can be read now. Raises NotFound, Conflict."""
         row = await self.get(project, reference)
+        _refuse_withdrawn(row)
         if row.state != "ready":
             raise Conflict(f"{row.name!r} is {row.state}{f': {row.error}' if row.error else ''}.")
         return row
@@ -195,7 +232,9 @@ class Datasets:
         out = self.files.export_folder(row, target)
         file = out / f"{part}.{'csv' if target == 'csv' else 'jsonl'}"
         if not await asyncio.to_thread(file.is_file):
-            await child.run("export", str(self.files.folder(row)), "--to", target, "--out", str(out))
+            await child.run(
+                "dataset", "export", str(self.files.folder(row)), "--to", target, "--out", str(out)
+            )
         return row, file
 
     async def delete(self, project: Project, reference: str) -> None:
@@ -214,7 +253,8 @@ class Datasets:
 
     async def _drop(self, row: Dataset) -> None:
         left = await self._forget(row)
-        if row.digest and not left:
+        # What was withdrawn leaves its reason: the same content is not taken in again.
+        if row.digest and not left and row.state != WITHDRAWN:
             await asyncio.to_thread(self.files.remove, row)
 
     @unbroken
@@ -241,3 +281,14 @@ def _outcome(job: Job) -> dict[str, Any]:
     ended = job.state in (State.FAILED, State.CANCELLED)
     why = (job.error or "The job was cancelled.") if ended else None
     return {"state": "failed" if ended else "building", "error": why}
+
+
+def _refuse_withdrawn(row: Dataset) -> None:
+    if row.state == WITHDRAWN:
+        raise Conflict(f"{row.name!r} {row.error}.")
+
+
+def _withdrawn(row: Dataset, gone: dict[str, Any]) -> dict[str, Any]:
+    """Of what is known of a dataset, counts and its shape."""
+    facts = {name: row.facts[name] for name in ("rows", "shape") if name in row.facts}
+    return {"state": WITHDRAWN, "error": told(gone), "facts": {**facts, "withdrawn": gone}}

@@ -43,6 +43,11 @@ async def of_project(session: AsyncSession, project_id: str) -> list[Dataset]:
     return list(await session.scalars(query))
 
 
+async def everybodys(session: AsyncSession) -> list[Dataset]:
+    """Of all projects."""
+    return list(await session.scalars(select(Dataset).order_by(Dataset.id)))
+
+
 async def with_digest(session: AsyncSession, digest: str) -> int:
     """How many rows of all projects hold this content."""
     query = select(func.count()).select_from(Dataset).where(Dataset.digest == digest)

@@ -82,6 +82,14 @@ class Database:
         async with self.engine.connect() as connection:
             await connection.execute(text("SELECT 1"))
 
+    async def empty_log(self) -> None:
+        """What was deleted is gone from SQLite's log too; readers may hold that up until the next time."""
+        if self.is_sqlite:
+            async with self._turn, self.engine.connect() as connection:
+                raw = await connection.get_raw_connection()
+                done = await raw.driver_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # type: ignore[union-attr]  # aiosqlite's
+                await done.close()
+
     async def close(self) -> None:
         await self.engine.dispose()
 
@@ -99,6 +107,8 @@ def _prepare(connection: Any, _: Any) -> None:
     cursor = connection.cursor()
     for pragma in ("journal_mode=WAL", f"busy_timeout={BUSY_MS}", "foreign_keys=ON", "synchronous=NORMAL"):
         cursor.execute(f"PRAGMA {pragma}")
+    # Builds differ in it; what is erased must not lie in free pages.
+    cursor.execute("PRAGMA secure_delete=ON")
     cursor.close()
 
 

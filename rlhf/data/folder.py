@@ -1,7 +1,8 @@
 """A dataset as a folder that is complete or absent: manifest, training and held-out rows, card.
 
 The digest is that of the rows and of what was done to them. Equal files give equal folders, byte for byte,
-whatever their order and the machine. A folder is never changed: other data are another folder.
+whatever their order and the machine. A folder is never changed: other data are another folder. One whose rows
+had to go is withdrawn (`withdraw.py`): its manifest stays, with counts, digests and the reason.
 """
 
 import fcntl
@@ -83,8 +84,9 @@ def read_dataset(folder: Path) -> Dataset:
     """A dataset whose files are those that the manifest describes.
 
     Raises:
-        DatasetError: a file is absent, damaged or was changed.
+        DatasetError: it was withdrawn, or a file is absent, damaged or was changed.
     """
+    refuse_withdrawn(folder)
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         train, held_out = (read_jsonl(folder / name) for name in (TRAIN, HELD_OUT))
@@ -98,6 +100,26 @@ def read_dataset(folder: Path) -> Dataset:
     if digest(train, held_out, manifest.get("transform", {})) != manifest.get("digest"):
         raise DatasetError(f"{folder} was changed after it was built; build it again")
     return Dataset(folder, manifest, train, held_out)
+
+
+def withdrawal(folder: Path) -> dict[str, Any] | None:
+    """`at`, `reason` and `rows` of a dataset that was withdrawn; None where it was not."""
+    try:
+        found = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["withdrawn"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return dict(found)
+
+
+def told(gone: dict[str, Any]) -> str:
+    """A withdrawal in words, to follow the name of a dataset."""
+    return f"was withdrawn on {str(gone['at'])[:10]} because {gone['reason']}; make another one, without them"
+
+
+def refuse_withdrawn(folder: Path) -> None:
+    """Raises DatasetError where a dataset was withdrawn."""
+    if gone := withdrawal(folder):
+        raise DatasetError(f"the dataset {folder.name[:12]} {told(gone)}")
 
 
 def verify_split(folder: Path) -> Dataset:
@@ -133,6 +155,7 @@ def _leak(one: PreferenceRow, other: PreferenceRow, key: Key) -> str:
 
 
 def _same_or_refuse(folder: Path, own: str) -> dict[str, Any]:
+    refuse_withdrawn(folder)
     try:
         there = read_dataset(folder)
     except DatasetError as error:

@@ -138,6 +138,7 @@ class Register(Parameters):
 
 def register(work: Work) -> dict[str, Any]:
     """Take an adapter into the registry as a candidate, with what it was made of."""
+    from rlhf.data.folder import refuse_withdrawn
     from rlhf.pairs import read_rows
     from rlhf.registry import LIVE, Registry
 
@@ -151,6 +152,7 @@ def register(work: Work) -> dict[str, Any]:
         "metrics": trained["held_out"],
         "parent": work.inputs["parent"]["digest"] if work.inputs.get("parent") else None,
     }
+    refuse_withdrawn(work.path(DATASET))
     rows = read_rows(work.path(DATASET) / "train.jsonl")
     version = registry.add(given.name, work.path(ADAPTER), lineage, rows)
     if registry.aliases(given.name).get(LIVE) != version.digest:

@@ -136,6 +136,10 @@ def test_a_service_gets_its_own_settings_only(tmp_path: Path) -> None:
     assert services["tools"]["TOOLS_CONTEXT_KEY"] == services["gateway"]["GATEWAY_CONTEXT_KEY"]
     assert services["tools"]["TOOLS_LLM_API_KEY"] == services["llm_server"]["LLM_API_KEY"]
     assert services["traces"]["TRACES_PORT"] in services["gateway"]["GATEWAY_TRACES_URL"]
+    assert "GATEWAY_LABEL_STUDIO_URL" not in services["gateway"]
+    for name in ("LABEL_STUDIO_URL", "ANNOTATION_LABEL_STUDIO_URL"):
+        env = build_services(data, Ports(), {**environment, name: "http://studio"})[3].env
+        assert env["GATEWAY_LABEL_STUDIO_URL"] == "http://studio"
     strangers = {"tools": "GATEWAY_", "llm_server": "TOOLS_", "worker": "LLM_", "traces": "GATEWAY_"}
     for name, prefix in strangers.items():
         assert not [key for key in services[name] if key.startswith(prefix)]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
+from gateway.middleware import MULTIPART_BYTES
 from gateway.wiring import Services
 from tests.gateway.conftest import clerk
 from tests.gateway.service import ADMIN_KEY, Gateway, neighbours, running, settings
@@ -100,6 +104,56 @@ async def test_two_gigabytes_are_refused_before_a_byte_is_read(tmp_path: Path) -
         sent = await send(gateway, "big.csv", b"a,b\n" + b"x,y\n" * (1 << 18))
         assert sent.status_code == 413
         assert stored(gateway) == []
+
+
+def unlinked() -> set[str]:
+    """Temporary files that this process holds open under no name: what a form keeps of an upload."""
+    found = set()
+    for number in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            found.add(str(number.readlink()))
+    return {name for name in found if name.endswith("(deleted)") and "/tmp" in name}
+
+
+async def test_an_upload_of_unknown_length_is_stopped_where_it_grows_too_large(tmp_path: Path) -> None:
+    chosen, limit = settings(tmp_path, upload_megabytes=2), (2 << 20) + MULTIPART_BYTES
+    async with neighbours(tmp_path, clerk) as (model, tools), running(chosen, model, tools) as gateway:
+        before, base = unlinked(), gateway.client.base_url
+        reader, writer = await asyncio.open_connection(base.host, base.port)
+        lines = [f"POST {DATASETS} HTTP/1.1", "Host: x", "Transfer-Encoding: chunked"]
+        lines += [f"Authorization: Bearer {ADMIN_KEY}", "Content-Type: multipart/form-data; boundary=b"]
+        writer.write("\r\n".join([*lines, "", ""]).encode())
+        head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="big.csv"\r\n\r\na,b\n'
+        answer, sent = asyncio.create_task(reader.readuntil(b"}}")), 0
+        for piece in (head, *[b"x,y\n" * (1 << 14)] * 1600):  # 100 MB, were it read to its end
+            if answer.done():
+                break
+            with contextlib.suppress(ConnectionError):
+                writer.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
+                await writer.drain()
+            sent += len(piece)
+            await asyncio.sleep(0)
+        told = await asyncio.wait_for(answer, 20)
+        writer.close()
+        assert told.startswith(b"HTTP/1.1 413")
+        assert b"connection: close" in told.lower()
+        error = json.loads(told.rpartition(b"\r\n\r\n")[2])["error"]
+        assert (error["code"], error["message"]) == ("too_large", "The request is larger than 2 MB.")
+        assert limit < sent < 20 * limit
+        assert stored(gateway) == []
+        assert list((gateway.settings.objects / "datasets").iterdir()) == []
+        gc.collect()
+        assert unlinked() <= before
+
+        # One byte less than too much is taken, with the same encoding.
+        async def body() -> AsyncIterator[bytes]:
+            yield head
+            yield b"x,y\n" * (1 << 18)
+            yield b"\r\n--b--\r\n"
+
+        kind = {"Content-Type": "multipart/form-data; boundary=b"}
+        taken = await gateway.client.post(DATASETS, content=body(), headers=kind)
+        assert (taken.status_code, taken.json()["rows"]) == (201, 1 << 18), taken.text
 
 
 async def test_names_never_leave_the_folder(gateway: Gateway) -> None:

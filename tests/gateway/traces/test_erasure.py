@@ -75,6 +75,38 @@ async def test_a_user_is_forgotten_everywhere(traced: Gateway, store: TraceStore
     path = f"/api/v1/projects/demo/conversations/{start['conversation_id']}"
     assert (await traced.client.get(path)).status_code == 404
     assert (await traced.client.get("/api/v1/me")).status_code == 200  # the account stays
+    assert told["adapters"] == [f"tone@{'ab' * 6}"]
+    assert [v["name"] for v in (await traced.client.get(f"/api/v1/users/{user}/lineage")).json()["taught"]]
+
+
+async def test_a_task_of_somebody_else_with_an_answer_to_the_user_goes_too(
+    traced: Gateway, store: TraceStore
+) -> None:
+    user, start = await said(traced, store)
+    trace = {"trace_id": start["trace_id"], "generation_id": "g", "model": "m"}
+    answers = {name: [{"role": "assistant", "content": name}] for name in ("chosen", "rejected")}
+    row = {"prompt": [{"role": "user", "content": "Hello"}], **answers, "chosen_trace": trace, "user": "bo"}
+    lines = "".join(
+        json.dumps(one) + "\n" for one in (row, {**row, "chosen_trace": None, "pair_id": "other"})
+    )
+    files = {"file": ("pairs.jsonl", lines.encode())}
+    sent = await traced.client.post("/api/v1/annotation/demo/tasks", files=files)
+    assert sent.json()["added"] == 2, sent.text
+    told = (await traced.client.delete(f"/api/v1/users/{user}/data")).json()
+    assert told["annotation"]["tasks"] == 1
+
+
+async def test_traces_in_a_langfuse_server_are_told(store: TraceStore) -> None:
+    where = {"langfuse_host": store.url, "langfuse_public_key": store.key.public}
+    chosen = settings(store.data, **where, langfuse_secret_key=store.key.secret)
+    async with neighbours(store.data, clerk) as (model, tools), running(chosen, model, tools) as gateway:
+        user, _ = await said(gateway, store)
+        told = (await gateway.client.delete(f"/api/v1/users/{user}/data")).json()
+        (left,) = told["unreached"]
+        assert (left["place"], left["what"]) == ("traces", f"traces in {store.url}")
+        assert "Delete the user's traces there" in left["remedy"]
+        await store.client.delete("/api/public/users", params={"userId": user})
+        assert (await gateway.client.delete(f"/api/v1/users/{user}/data")).json()["unreached"] == []
 
 
 async def test_only_an_admin_forgets(traced: Gateway, store: TraceStore) -> None:
