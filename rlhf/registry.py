@@ -6,11 +6,13 @@ allowed to read ROOT/adapters (LLM_ADAPTER_FOLDERS). ROOT/secrets/erasure-key ma
 who were forgotten.
 """
 
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +28,7 @@ CONFIG, WEIGHTS, LINEAGE, ALIASES, PAIRS = (
     "aliases.json",
     "pairs.jsonl",
 )
+LOCK = ".aliases.lock"
 LIVE, PREVIOUS, CANDIDATE = "live", "previous", "candidate"
 IDLE = frozenset({"base_model_name_or_path", "inference_mode", "revision", "peft_version", "auto_mapping"})
 """Fields of a PEFT configuration that change no number; llm_server leaves the same ones out of its hash."""
@@ -122,40 +125,55 @@ class Registry:
 
     def promote(self, version: Version) -> None:
         """`live` means this version, `previous` what it was."""
-        aliases = self.aliases(version.name)
-        if aliases.get(LIVE) not in (None, version.digest):
-            aliases[PREVIOUS] = aliases[LIVE]
-        aliases[LIVE] = version.digest
-        if aliases.get(CANDIDATE) == version.digest:
-            del aliases[CANDIDATE]
-        write(self.folder / version.name / ALIASES, aliases)
+        with self._changing(version.name) as aliases:
+            if aliases.get(LIVE) not in (None, version.digest):
+                aliases[PREVIOUS] = aliases[LIVE]
+            aliases[LIVE] = version.digest
+            if aliases.get(CANDIDATE) == version.digest:
+                del aliases[CANDIDATE]
 
     def propose(self, version: Version) -> None:
         """`candidate` means this version."""
-        write(self.folder / version.name / ALIASES, {**self.aliases(version.name), CANDIDATE: version.digest})
+        with self._changing(version.name) as aliases:
+            aliases[CANDIDATE] = version.digest
 
     def rollback(self, name: str) -> Version:
         """`live` and `previous` change places. RegistryError where there is no previous one."""
-        aliases = self.aliases(name)
-        if PREVIOUS not in aliases:
-            raise RegistryError(f"`{name}` has no previous version to go back to")
-        aliases[LIVE], aliases[PREVIOUS] = aliases[PREVIOUS], aliases[LIVE]
-        write(self.folder / name / ALIASES, aliases)
+        with self._changing(name) as aliases:
+            if PREVIOUS not in aliases:
+                raise RegistryError(f"`{name}` has no previous version to go back to")
+            aliases[LIVE], aliases[PREVIOUS] = aliases[PREVIOUS], aliases[LIVE]
         return self.find(name, LIVE)
 
     def delete(self, name: str, ref: str) -> Version:
         """Remove a version. RegistryError while `live` or `previous` means it."""
         version = self.find(name, ref)
-        held = [a for a, digest in self.aliases(name).items() if digest == version.digest]
-        if in_use := [alias for alias in held if alias != CANDIDATE]:
-            raise RegistryError(
-                f"`{name}` {version.short} is {' and '.join(in_use)}: promote another version first"
-            )
-        if held:
-            aliases = {a: d for a, d in self.aliases(name).items() if d != version.digest}
-            write(self.folder / name / ALIASES, aliases)
+        with self._changing(name) as aliases:
+            held = [alias for alias, digest in aliases.items() if digest == version.digest]
+            if in_use := [alias for alias in held if alias != CANDIDATE]:
+                raise RegistryError(
+                    f"`{name}` {version.short} is {' and '.join(in_use)}: promote another version first"
+                )
+            for alias in held:
+                del aliases[alias]
         shutil.rmtree(version.folder)
         return version
+
+    @contextmanager
+    def _changing(self, name: str) -> Iterator[dict[str, str]]:
+        """The aliases of a name, written back unless an error left the block; one process at a time, because
+        the gateway and workers change them too.
+        """
+        folder = self.folder / name
+        if not folder.is_dir():
+            raise RegistryError(f"there is no adapter `{name}`")
+        with (folder / LOCK).open("w") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            before = self.aliases(name)
+            aliases = dict(before)
+            yield aliases
+            if aliases != before:
+                write(folder / ALIASES, aliases)
 
     def of_user(self, user: str) -> list[Version]:
         """Every version that saw a pair of this user, or that was trained on from one that did.

@@ -52,6 +52,26 @@ def test_aliases_move_and_go_back(tmp_path: Path) -> None:
     assert registry.aliases("polite") == {LIVE: first.digest, PREVIOUS: second.digest}
 
 
+def test_two_writers_lose_nothing_of_each_other(tmp_path: Path) -> None:
+    first, second = added(tmp_path, 1), added(tmp_path, 2)
+    Registry(tmp_path).promote(first)
+    Registry(tmp_path).promote(second)
+    script = (
+        "import sys, pathlib; from rlhf.registry import Registry\n"
+        "registry = Registry(pathlib.Path(sys.argv[1])); version = registry.find('polite', sys.argv[2])\n"
+        "change = {'swap': lambda: registry.rollback('polite'), 'propose': lambda: registry.propose(version)}\n"
+        "for _ in range(100): change[sys.argv[3]]()"
+    )
+    refs = {"swap": first.short, "propose": second.short}
+    running = [
+        subprocess.Popen([sys.executable, "-c", script, tmp_path, ref, what]) for what, ref in refs.items()
+    ]
+    assert [one.wait() for one in running] == [0, 0]
+    # An even number of swaps: a proposal that wrote back what it had read before one would leave them odd.
+    expected = {LIVE: second.digest, PREVIOUS: first.digest, CANDIDATE: second.digest}
+    assert Registry(tmp_path).aliases("polite") == expected
+
+
 def test_without_a_previous_version_there_is_no_way_back(tmp_path: Path) -> None:
     Registry(tmp_path).promote(added(tmp_path, 1))
     with pytest.raises(RegistryError, match="no previous version"):
