@@ -59,7 +59,8 @@ def test_two_writers_lose_nothing_of_each_other(tmp_path: Path) -> None:
     script = (
         "import sys, pathlib; from rlhf.registry import Registry\n"
         "registry = Registry(pathlib.Path(sys.argv[1])); version = registry.find('polite', sys.argv[2])\n"
-        "change = {'swap': lambda: registry.rollback('polite'), 'propose': lambda: registry.propose(version)}\n"
+        "change = {'swap': lambda: registry.rollback(version.name),"
+        "          'propose': lambda: registry.propose(version)}\n"
         "for _ in range(100): change[sys.argv[3]]()"
     )
     refs = {"swap": first.short, "propose": second.short}
