@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import httpx2
 
@@ -40,7 +41,7 @@ from gateway.trace_view.source import open_source
 from gateway.traces.relay import Relay, open_relay
 from gateway.traces.sink import open_tracing, sink_of
 from graphs.agent import Agents
-from graphs.checkpoints import open_postgres, open_sqlite
+from graphs.checkpoints import erase, open_postgres, open_sqlite
 from graphs.llm import Models
 from graphs.load import load_agents
 
@@ -96,7 +97,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         models = Models(settings.llm_url, settings.llm_api_key.get_secret_value(), http)
         thinking = Agents(models, settings.default_model, saver)
         ingestion = Ingestion(database, hop, settings.uploads)
-        projects, conversations = Projects(database), Conversations(database)
+        projects, conversations = Projects(database), Conversations(database, partial(erase, saver))
         documents = Documents(database, hop, ingestion, settings.uploads, settings.upload_megabytes << 20)
         databases = Databases(database, hop, settings.cipher())
         agents = AgentList(load_agents())

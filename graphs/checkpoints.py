@@ -5,7 +5,7 @@ Never the gateway's own database file: two writers on one SQLite file lock each 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -29,6 +29,8 @@ async def open_sqlite(path: Path) -> AsyncIterator[BaseCheckpointSaver[str]]:
     async with aiosqlite.connect(path) as connection:
         await connection.execute("PRAGMA journal_mode=WAL")
         await connection.execute("PRAGMA busy_timeout=5000")
+        # What is deleted is overwritten: a run's steps hold what somebody said.
+        await connection.execute("PRAGMA secure_delete=ON")
         saver = AsyncSqliteSaver(connection, serde=SERIALISER)
         await saver.setup()
         yield saver
@@ -50,3 +52,11 @@ async def open_postgres(url: str) -> AsyncIterator[BaseCheckpointSaver[str]]:
 async def forget(saver: BaseCheckpointSaver[str], run_id: str) -> None:
     """Deletes the steps of a run that reached its end."""
     await saver.adelete_thread(run_id)
+
+
+async def erase(saver: BaseCheckpointSaver[str], run_ids: Iterable[str]) -> None:
+    """Deletes the steps of runs that may go on no more, out of the write-ahead log too."""
+    for run_id in run_ids:
+        await saver.adelete_thread(run_id)
+    if isinstance(saver, AsyncSqliteSaver):
+        await saver.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -26,7 +26,6 @@ from gateway.accounts.schemas import (
 )
 from gateway.accounts.store import User
 from gateway.accounts.traces import UserTraces
-from gateway.conversations.store import Conversation
 from gateway.datasets import child
 from gateway.datasets.files import SHORT
 from gateway.db.database import unbroken
@@ -79,7 +78,8 @@ class Erasure:
         traces = await self._traces.ids(user)
         answer = await self._traces.erase(user)
         unreached = await self._elsewhere(user)
-        conversations, feedback = await self._forget(user)
+        feedback = await self._feedback(user)
+        conversations = await self._services.conversations.forget(user)
         annotation = await self._annotation(user, traces, unreached)
         datasets, adapters = await self._rows(user, traces, unreached)
         await self._services.database.empty_log()
@@ -108,12 +108,11 @@ class Erasure:
             raise NotFound(f"No user {user!r}.")
 
     @unbroken
-    async def _forget(self, user: str) -> tuple[int, int]:
-        """How many conversations and how much feedback went."""
+    async def _feedback(self, user: str) -> int:
+        """How much feedback went."""
         async with self._services.database.write() as session:
-            feedback = await session.execute(delete(Feedback).where(Feedback.user_id == user))
-            chats = await session.execute(delete(Conversation).where(Conversation.user_id == user))
-        return int(getattr(chats, "rowcount", 0)), int(getattr(feedback, "rowcount", 0))
+            gone = await session.execute(delete(Feedback).where(Feedback.user_id == user))
+        return int(getattr(gone, "rowcount", 0))
 
     async def _elsewhere(self, user: str) -> list[Unreached]:
         """What is said where traces are in a Langfuse server: it is not ours to empty."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
+
+from sqlalchemy import delete
 
 from gateway.conversations import store
 from gateway.conversations.store import Conversation, Message
@@ -53,8 +55,9 @@ class Outcome:
 
 
 class Conversations:
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, erase_runs: Callable[[Sequence[str]], Awaitable[None]]) -> None:
+        """`erase_runs` deletes the steps of answers that stopped early, by the ids of the answers."""
+        self._database, self._erase_runs = database, erase_runs
 
     @unbroken
     async def of(self, caller: Caller, project_id: str) -> list[Conversation]:
@@ -76,7 +79,19 @@ class Conversations:
     async def delete(self, caller: Caller, project_id: str, conversation_id: str) -> None:
         conversation, _ = await self.get(caller, project_id, conversation_id)
         async with self._database.write() as session:
+            unfinished = await store.unfinished(session, Conversation.id == conversation_id)
             await session.delete(await session.merge(conversation))
+        await self._erase_runs(unfinished)
+
+    @unbroken
+    async def forget(self, user: str) -> int:
+        """Deletes all conversations of a user; returns how many."""
+        theirs = Conversation.user_id == user
+        async with self._database.write() as session:
+            unfinished = await store.unfinished(session, theirs)
+            gone = await session.execute(delete(Conversation).where(theirs))
+        await self._erase_runs(unfinished)
+        return int(getattr(gone, "rowcount", 0))
 
     @unbroken
     async def begin(

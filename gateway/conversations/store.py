@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, select, update
+from sqlalchemy import ColumnElement, ForeignKey, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -70,6 +70,12 @@ async def by_fingerprint(
 
 async def messages(session: AsyncSession, conversation_id: str) -> list[Message]:
     query = select(Message).where(Message.conversation_id == conversation_id).order_by(Message.id)
+    return list(await session.scalars(query))
+
+
+async def unfinished(session: AsyncSession, which: ColumnElement[bool]) -> list[str]:
+    """Ids of the answers of some conversations that did not reach their end."""
+    query = select(Message.id).join(Conversation).where(which, Message.state != "complete")
     return list(await session.scalars(query))
 
 

@@ -23,7 +23,7 @@ from rlhf.data.folder import MANIFEST
 from rlhf.registry import PAIRS, Registry
 from tests.annotation.tasks import a_task
 from tests.gateway.conftest import clerk
-from tests.gateway.service import ADMIN_KEY, Gateway, neighbours, running, settings, until
+from tests.gateway.service import ADMIN_KEY, Gateway, events, neighbours, running, settings, until
 from tests.gateway.worker import preferences
 from tests.graphs.model_server import serving
 
@@ -242,3 +242,31 @@ async def test_what_label_studio_has_is_told_until_it_is_gone(tmp_path: Path) ->
             assert "0 tasks, 0 judgements, 0 rows, 1 tasks in Label Studio." in told
             assert [task["task_id"] for task in studio.tasks.values()] == [tasks[1].task_id]
             assert "0 tasks in Label Studio" in await erase(0)
+
+
+async def test_the_steps_of_an_answer_that_stopped_early_go_with_its_conversation(gateway: Gateway) -> None:
+    conversations = "/api/v1/projects/demo/conversations"
+
+    async def stopped() -> str:
+        asked = {"agent": "general", "message": f"Be slow, {SECRET}"}
+        async with gateway.client.stream("POST", "/api/v1/projects/demo/chat", json=asked) as stream:
+            async for name, _ in events(stream):
+                if name == "token":
+                    break
+        (item,) = (await gateway.client.get(conversations)).json()["items"]
+        found = f"{conversations}/{item['id']}"
+
+        async def ended() -> bool:
+            return bool((await gateway.client.get(found)).json()["messages"][-1]["state"] == "cancelled")
+
+        await until(ended)
+        return found
+
+    found, steps = await stopped(), gateway.settings.folder / "checkpoints.db"
+    assert str(steps) in {file.removesuffix("-wal") for file in holding(steps.parent, SECRET)}
+    assert (await gateway.client.delete(found)).status_code == 204
+    assert [file for file in holding(steps.parent, SECRET) if "checkpoints" in file] == []
+    await stopped()
+    me = (await gateway.client.get("/api/v1/me")).json()["id"]
+    assert (await erased(gateway, f"/api/v1/users/{me}/data"))["conversations"] == 1
+    assert holding(gateway.settings.data, SECRET) == []
