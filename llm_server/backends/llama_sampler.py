@@ -169,11 +169,15 @@ class LlamaSampler:
         for anyone else.
         """
         if token in self._directive.exempt:
-            return True
+            return self._between()
         if not _fits(self._grammar, token):
             return False
         whole = not self._open_bytes if token == self._end else True
         return whole and utf8_tail(self._open_bytes + self._vocabulary.piece(token)) is not None
+
+    def _between(self) -> bool:
+        """Whether exempt tokens may come: in the middle of what the grammar has begun they would break it."""
+        return not self._said or self.complete()
 
     def _logits(self, row: int) -> NDArray[np.float32]:
         """A copy without the tokens that are off."""
@@ -203,7 +207,7 @@ class LlamaSampler:
         array = _array(candidates)
         if masked:
             kept = np.isin(candidates["id"], list(self._directive.exempt))
-            before = candidates["logit"][kept]
+            before = candidates["logit"][kept] if self._between() else -np.inf
             llama.llama_sampler_apply(self._grammar, ctypes.byref(array))
             candidates["logit"][kept] = before
             if not np.isfinite(candidates["logit"]).any():

@@ -20,7 +20,7 @@ class Directive:
     grammar: Grammar | None = None
     """The grammar of the tokens from here on; None lets everything through."""
     exempt: frozenset[int] = frozenset()
-    """Tokens that are allowed whatever the grammar says."""
+    """Tokens that are allowed before the grammar's first one and wherever it may end, whatever it says."""
     force: tuple[int, ...] = ()
     """Tokens that follow now without being sampled."""
     replay: bool = False

@@ -12,7 +12,7 @@ from llm_server.backends.llama_cpp import LlamaBackend, LlamaOptions
 from llm_server.backends.llama_sampler import utf8_tail
 from llm_server.engine.backend import Chunk
 from llm_server.engine.engine import Limits
-from llm_server.engine.grammar import FixedGuide, Grammar
+from llm_server.engine.grammar import Directive, FixedGuide, Grammar
 from llm_server.engine.sampling import SamplingParams
 from llm_server.errors import BadRequest, PreparationFailed
 from tests.llm_server.running import GREEDY, running, say, start
@@ -164,6 +164,43 @@ def test_two_grammars_in_one_batch(backend: LlamaBackend) -> None:
     assert isinstance(json.loads(texts[0])["n"], int) or texts[0].startswith('{"n": 0')
     assert texts[1] in {"yes", "no"}
     assert runs[0].reason == runs[1].reason == "stop"
+
+
+def test_an_exempt_token_comes_where_the_grammar_may_end_and_never_inside_it(backend: LlamaBackend) -> None:
+    (mark,) = backend.vocabulary.tokenize("<tool_call>", special=True)
+    wanted = SamplingParams(temperature=0, logit_bias={mark: 90.0})
+    quoted = Grammar('root ::= "\\"" "ab" "\\"" [a-z ]*')
+
+    class Calls(FixedGuide):
+        """Ends at the mark; the grammar has a token of its own first."""
+
+        def begin(self) -> Directive:
+            return Directive(grammar=quoted, exempt=frozenset({mark}))
+
+        def after(self, text: str, token: int, complete: bool) -> Directive | None:
+            return Directive(finish="tool_calls") if token == mark else None
+
+    unbiased = SamplingParams(temperature=0, logit_bias={mark: -90.0})
+    with running(backend) as engine:
+        at_once = start(engine, say("a"), guide=Calls(quoted), params=wanted, max_tokens=20).wait()
+        never = start(engine, say("a"), guide=Calls(quoted), params=unbiased, max_tokens=20).wait()
+    assert (at_once.text, at_once.reason) == ("", "tool_calls")
+    assert never.text.startswith('"ab"')
+
+    class Late(Calls):
+        """The mark is wanted as soon as something has been said."""
+
+        def begin(self) -> Directive:
+            return Directive(grammar=quoted, exempt=frozenset())
+
+        def after(self, text: str, token: int, complete: bool) -> Directive | None:
+            if text == '"' and not complete:
+                return Directive(grammar=quoted, exempt=frozenset({mark}), replay=True)
+            return super().after(text, token, complete)
+
+    with running(backend) as engine:
+        late = start(engine, say("a"), guide=Late(quoted), params=wanted, max_tokens=20).wait()
+    assert (late.text, late.reason) == ('"ab"', "tool_calls")
 
 
 def test_a_broken_grammar_is_the_requests_fault(backend: LlamaBackend) -> None:
