@@ -19,8 +19,8 @@ from llm_server.engine.sequence import Sequence as EngineSequence
 from llm_server.errors import BadRequest, ContextLengthExceeded
 from llm_server.tool_calls import THINK, THOUGHT, OutputReader, ToolGuide
 
-FITTING = 2
-"""Sentences that a small model may quote from: those that fit the question best."""
+FITTING = 1
+"""Sentences that a small model may quote: those that fit the question best. It still decides whether to."""
 
 
 @dataclass(frozen=True, slots=True)

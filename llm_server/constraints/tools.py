@@ -8,13 +8,16 @@ from typing import Any
 
 from llm_server.constraints.example import example
 from llm_server.constraints.gbnf import Rules, choice, literal
-from llm_server.constraints.schema import Converter, Schema, Special, dumps
+from llm_server.constraints.schema import CHARACTER, Converter, Schema, Special, dumps
 from llm_server.constraints.spans import span_rule
 from llm_server.constraints.sql import Stage, sql_rule, stage_of
 from llm_server.constraints.sql_schema import SqlSchema
 from llm_server.engine.grammar import Grammar
 
 Function = Mapping[str, Any]
+SHORT = 80
+"""Characters of a string where strings are not free: a small model may never find its end."""
+_BOUNDED = frozenset({"format", "minLength", "maxLength"})
 _HEAD = re.compile(r'\s*\{"name": "([^"]+)", "arguments": \{')
 _UNESCAPED_QUOTE = re.compile(r'(?<!\\)(?:\\\\)*"')
 
@@ -26,7 +29,7 @@ class Words:
     user_texts: tuple[str, ...] = ()
     """The user's messages, oldest first."""
     free_literals: bool = True
-    """Whether strings in SQL may be other than spans of them."""
+    """Whether strings in SQL may be other than spans of them, and strings of no stated length long."""
 
 
 class CallGrammar:
@@ -94,6 +97,8 @@ def extensions(words: Words, statement: str = "") -> Special:
             if not spans:
                 spans.append(span_rule(rules, words.user_texts))
             return spans[0]
+        if not words.free_literals and not _BOUNDED & schema.keys():
+            return rules.add("short", f"{rules.add('char', CHARACTER)}{{0,{SHORT}}}")
         return None
 
     return special

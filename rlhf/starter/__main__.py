@@ -65,6 +65,8 @@ def train(
     device: str = "cpu",
     threads: int = 0,
     begin: Begin = None,
+    rates: Annotated[float, typer.Option(help="Times the recipe's rates; less where weights go on.")] = 1.0,
+    decay_share: Annotated[float, typer.Option(help="Of the minutes, over which rates fall to zero.")] = 0.4,
 ) -> None:
     """Train, or go on with the run in the folder; at the end write the model folder."""
     if device == "cpu" and any(os.environ.get(name) is None for name in ALLOCATOR):
@@ -77,7 +79,15 @@ def train(
 
     if threads:
         torch.set_num_threads(threads)
-    recipe = Recipe(minutes=minutes, seed=seed, micro_batches=micro_batches, batch_tokens=batch_tokens)
+    recipe = Recipe(
+        minutes=minutes,
+        seed=seed,
+        micro_batches=micro_batches,
+        batch_tokens=batch_tokens,
+        matrix_rate=rates * Recipe.matrix_rate,
+        rate=rates * Recipe.rate,
+        decay_share=decay_share,
+    )
     trainer = Trainer(recipe, data, run, device, begin)
     trainer.run(tell=console.print)
     trainer.export(model)
@@ -94,6 +104,19 @@ def export(
     from rlhf.starter.train import load_run
 
     write_folder(load_run(run), load_tokenizer(data), model)
+
+
+@app.command()
+def mean(
+    one: Path,
+    other: Path,
+    model: Model = MODEL,
+    share: Annotated[float, typer.Option(help="Of the other.")] = 0.5,
+) -> None:
+    """Write the mean of the weights of two model folders: two states of one run."""
+    from rlhf.starter.export import mean as write_mean
+
+    write_mean(one, other, model, share)
 
 
 @app.command()

@@ -6,16 +6,17 @@ from typing import Any
 
 from safetensors import safe_open
 
-TARGETS = {
-    "own tools, held-out phrasings and entities": ("exact", 0.85),
-    "hand-written sentences": ("exact", 0.75),
-    "dialogues, held-out services": ("exact", 0.45),
-    "SQL, held-out tables": ("exact", 0.50),
-    "five passages": ("exact", 0.80),
-    "no tool needed": ("exact", 0.90),
-    "all": ("valid", 1.0),
-}
-"""What was asked of it before training, for the served decoding."""
+TARGETS = (
+    ("all", "valid", 1.0),
+    ("all", "tool", 0.95),
+    ("no tool needed", "exact", 0.90),
+    ("own tools, held-out phrasings and entities", "exact", 0.85),
+    ("hand-written sentences", "exact", 0.75),
+    ("dialogues, held-out services", "exact", 0.45),
+    ("SQL, held-out tables", "exact", 0.50),
+    ("five passages", "exact", 0.80),
+)
+"""What was asked of it before training, for the served decoding: kind, measure, share."""
 HEADINGS = {"free": "greedy, no grammar", "served": "through llm_server"}
 
 TEMPLATE = Path(__file__).with_name("card.md")
@@ -28,10 +29,9 @@ def figures_table(report: dict[str, Any]) -> str:
     lines = [head, "| --- | ---: | ---: |" + " --- |" * len(names)]
     kinds = list(dict.fromkeys(kind for name in names for kind in report[name]))
     for kind in kinds:
-        measure, target = TARGETS.get(kind, ("exact", None))
+        goal = ", ".join(f"{measure} {share:.0%}" for one, measure, share in TARGETS if one == kind)
         cells = [cell(report[name].get(kind)) for name in names]
         count = max(report[name].get(kind, {}).get("count", 0) for name in names)
-        goal = f"{measure} {target:.0%}" if target else ""
         lines.append(f"| {kind} | {count} | {goal} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -46,9 +46,9 @@ def missed(report: dict[str, Any]) -> str:
     """The targets that the best measured decoding does not reach, in words."""
     figures = report.get("served") or report.get("free") or {}
     out = [
-        f"{kind} ({figures[kind][measure]:.1%} instead of {target:.0%})"
-        for kind, (measure, target) in TARGETS.items()
-        if kind in figures and figures[kind][measure] < target
+        f"{kind}: {measure} {figures[kind][measure]:.1%} instead of {share:.0%}"
+        for kind, measure, share in TARGETS
+        if kind in figures and figures[kind][measure] < share
     ]
     return f"Missed: {'; '.join(out)}." if out else "All were met."
 

@@ -4,10 +4,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import GenerationConfig, PreTrainedTokenizerFast
 
-from rlhf.starter.model import Starter, qwen3_config, to_transformers
+from rlhf.starter.model import Starter, from_transformers, qwen3_config, to_transformers
 from rlhf.starter.template import END, END_OF_TEXT, TEMPLATE
+from rlhf.starter.tokenizer import load_tokenizer
 
 SHARD = "14MB"
 """Largest shard; repositories and mail gateways alike stop files well above it."""
@@ -33,6 +35,17 @@ def export(model: Starter, tokenizer: PreTrainedTokenizerFast, folder: Path) -> 
     _plain_tokenizer_config(folder / "tokenizer_config.json")
     for weights in folder.glob("*.safetensors"):
         weights.chmod(0o644)
+
+
+def mean(one: Path, other: Path, folder: Path, share: float = 0.5) -> None:
+    """Write the mean of two model folders of one shape, `share` of it the other's. States of one run are near
+    enough to each other for that (Izmailov et al., 2018).
+    """
+    first, second = from_transformers(one), from_transformers(other)
+    with torch.no_grad():
+        for mine, theirs in zip(first.parameters(), second.parameters(), strict=True):
+            mine.lerp_(theirs, share)
+    export(first, load_tokenizer(one), folder)
 
 
 def _plain_tokenizer_config(path: Path) -> None:

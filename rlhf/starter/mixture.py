@@ -12,18 +12,18 @@ from rlhf.starter.sample import Sample
 from rlhf.starter.words import Words, collect, read_lines
 
 WEIGHTS = {
-    "own": 7,
+    "own": 8,
     "several": 22,
     "parallel": 1,
-    "talk": 5,
+    "talk": 12,
     "copy": 2,
-    "dialogue": 10,
+    "dialogue": 13,
     "question": 9,
-    "database": 19,
+    "database": 16,
     "correction": 1,
     "route": 6,
     "passage": 7,
-    "reading": 14,
+    "reading": 11,
     "both": 1.5,
     "long": 0.3,
 }

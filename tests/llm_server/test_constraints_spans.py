@@ -93,3 +93,19 @@ def test_any_span_is_in_the_text(walker: Walker, text: str, seed: int) -> None:
     if rule is not None:
         span = json.loads(f'"{walker.random(rules.text(rule), seed)}"')
         assert span in text
+
+
+def test_a_small_model_writes_no_endless_string(walker: Walker) -> None:
+    properties = {"city": {"type": "string"}, "note": {"type": "string", "maxLength": 200}}
+    parameters = {"type": "object", "properties": properties, "required": ["city"]}
+    small, free = (
+        CallGrammar([{"name": "find", "parameters": parameters}], Words(("Rome",), free_literals=free)).whole
+        for free in (False, True)
+    )
+
+    def call(city: str, **more: str) -> str:
+        return f"\n{json.dumps({'name': 'find', 'arguments': {'city': city, **more}})}\n"
+
+    assert walker.accepts(small.gbnf, call("Rome", note="n" * 200))
+    assert not walker.accepts(small.gbnf, call("Fen " * 30))
+    assert walker.accepts(free.gbnf, call("Fen " * 30))

@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from rlhf.starter.export import export
+from rlhf.starter.export import export, mean
 from rlhf.starter.model import Starter, from_transformers, qwen3_config, to_transformers
 from rlhf.starter.muon import Muon, orthogonal
 from rlhf.starter.tokenizer import load_tokenizer
@@ -86,6 +86,16 @@ def test_the_exported_folder_opens_in_transformers(tokens: Path, tmp_path: Path)
     with torch.no_grad():
         assert torch.allclose(theirs(ids).logits, from_transformers(tmp_path).logits(ids), atol=1e-3)
         assert torch.allclose(theirs(ids).logits, model.logits(ids), atol=2e-2)
+
+
+def test_the_mean_of_two_states_lies_between_them(tokens: Path, tmp_path: Path) -> None:
+    tokenizer, folders = load_tokenizer(tokens), [tmp_path / name for name in ("one", "other", "mean")]
+    for seed, folder in enumerate(folders[:2]):
+        torch.manual_seed(seed)
+        export(Starter(TINY, (len(tokenizer) + 31) // 32 * 32), tokenizer, folder)
+    mean(*folders, share=0.25)
+    one, other, made = (from_transformers(folder).layers[0].mlp.up_proj.weight for folder in folders)
+    assert torch.allclose(made, 0.75 * one + 0.25 * other, atol=1e-3)
 
 
 def test_a_step_of_muon_is_nearly_orthogonal_and_as_torch_makes_it() -> None:
