@@ -136,11 +136,14 @@ def retrain(
 
 PLANTED: dict[str, Any] = {
     "data": {"held_out": 0.33},
-    "train": {"epochs": 1.2},
+    "train": {"epochs": 1.6, "learning_rate": 6.0e-4},
+    "replay": {"batch": 6, "weight": 6.0},
     "evaluate": {"judge": "cite_first"},
     "gate": {"keeps": 0.8},
 }
-"""What the planted preference is judged by."""
+"""What the planted preference is judged by. It teaches a form, so it goes slower and rehearses more than a
+preference of people, which teaches what to say.
+"""
 
 RootArgument = Annotated[Path, typer.Argument(help="OUT of `retrain`.", exists=True)]
 

@@ -7,7 +7,8 @@ from tests.trial.text import holds, plain, quotations, says
 PAGE = """\
 # Leave
 You may use **annual leave** for any reason. Refer to [the guide]({% page "/leave/" %}) and
-to "Use or Lose". Employees' days never *expire*. Join {% slack_channel "people" %} on Slack.
+to "Use or Lose". Employees' days never *expire*. Fill out the [request
+form][form]: all of it. Join {% slack_channel "people" %} on Slack.
 """
 
 
@@ -20,6 +21,7 @@ to "Use or Lose". Employees' days never *expire*. Join {% slack_channel "people"
         "Join on Slack.",
         "Join #people on Slack.",
         "any reason. Refer\nto the   guide",
+        "Fill out the request form: all of it.",
     ],
 )
 def test_a_quote_is_found_whatever_its_marks_and_line_breaks(quote: str) -> None:

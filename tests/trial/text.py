@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
-_LINK = re.compile(r"!?\[([^\]]*)\]\((?:[^()]|\([^()]*\))*\)")
+_LINK = re.compile(r"!?\[([^\]]*)\](?:\((?:[^()]|\([^()]*\))*\)|\[[^\]]*\])")
+"""`[text](target)` and `[text][name]`."""
 _TEMPLATE = re.compile(r"\{%[^%\"]*(?:\"([^%\"]*)\")?[^%]*%\}")
 _MARKS = re.compile(r"[*_`\\#>|]+")
 _TYPOGRAPHY = str.maketrans({"“": '"', "”": '"', "‘": "'", "’": "'", "–": "-", "—": "-", "\u00a0": " "})
