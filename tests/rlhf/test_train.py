@@ -93,7 +93,7 @@ def test_the_mean_of_two_states_lies_between_them(tokens: Path, tmp_path: Path) 
     for seed, folder in enumerate(folders[:2]):
         torch.manual_seed(seed)
         export(Starter(TINY, (len(tokenizer) + 31) // 32 * 32), tokenizer, folder)
-    mean(*folders, share=0.25)
+    mean(folders[0], folders[1], folders[2], share=0.25)
     one, other, made = (dict(from_transformers(folder).named_parameters()) for folder in folders)
     for name, weight in made.items():
         assert torch.allclose(weight, 0.75 * one[name] + 0.25 * other[name], atol=1e-3)
