@@ -81,8 +81,8 @@ def test_what_was_shared_or_saved_is_what_was_computed(
     whole = after(0, 40)
     backend.trim(0, 0)
     backend.decode([Chunk(0, 0, tokens[:30], False)])
-    # In one buffer the two lie in different cells and sums run in another order: 4e-4 apart with AVX-512, while
-    # another prefix is tenths away.
+    # In one buffer the two lie in different cells and sums run in another order: 4e-4 apart with AVX-512,
+    # while another prefix is tenths away.
     np.testing.assert_allclose(after(1, 30), after(0, 30), atol=2e-3)
     backend.trim(0, 0)
     backend.decode([Chunk(0, 0, tokens[::-1], False)])
