@@ -136,8 +136,8 @@ def retrain(
 
 PLANTED: dict[str, Any] = {
     "data": {"held_out": 0.33},
-    "train": {"epochs": 1.6, "learning_rate": 6.0e-4},
-    "replay": {"batch": 6, "weight": 6.0},
+    "train": {"epochs": 1.6, "learning_rate": 7.0e-4},
+    "replay": {"batch": 4, "weight": 4.0},
     "evaluate": {"judge": "cite_first"},
     "gate": {"keeps": 0.8},
 }
