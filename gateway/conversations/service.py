@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
 
-from sqlalchemy import delete
+from sqlalchemy import ColumnElement, delete
 
 from gateway.conversations import store
 from gateway.conversations.store import Conversation, Message
@@ -78,20 +78,24 @@ class Conversations:
     @unbroken
     async def delete(self, caller: Caller, project_id: str, conversation_id: str) -> None:
         conversation, _ = await self.get(caller, project_id, conversation_id)
+        await self._erase_steps(Conversation.id == conversation_id)
         async with self._database.write() as session:
-            unfinished = await store.unfinished(session, Conversation.id == conversation_id)
             await session.delete(await session.merge(conversation))
-        await self._erase_runs(unfinished)
 
     @unbroken
     async def forget(self, user: str) -> int:
         """Deletes all conversations of a user; returns how many."""
         theirs = Conversation.user_id == user
+        await self._erase_steps(theirs)
         async with self._database.write() as session:
-            unfinished = await store.unfinished(session, theirs)
             gone = await session.execute(delete(Conversation).where(theirs))
-        await self._erase_runs(unfinished)
         return int(getattr(gone, "rowcount", 0))
+
+    async def _erase_steps(self, which: ColumnElement[bool]) -> None:
+        """Before the record goes: after a kill in between, it still says what is to be erased."""
+        async with self._database.read() as session:
+            unfinished = await store.unfinished(session, which)
+        await self._erase_runs(unfinished)
 
     @unbroken
     async def begin(
