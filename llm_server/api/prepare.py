@@ -84,7 +84,7 @@ def chat_job(model: ChatModel, request: ChatRequest, embed: Embed | None = None)
     return Job(
         model=model,
         tokens=tokens,
-        params=params if calls else replace(params, logit_bias={**params.logit_bias, **_silenced(model)}),
+        params=replace(params, logit_bias={**params.logit_bias, **_silenced(model, calls)}),
         max_tokens=limit,
         stops=request.stops,
         make_guide=make_guide,
@@ -109,9 +109,13 @@ def _in_thought(vocabulary: Vocabulary, tokens: Sequence[int]) -> bool:
     return tail.rstrip().endswith(THINK.encode())
 
 
-def _silenced(model: ChatModel) -> dict[int, float]:
-    """The opening mark of a call is never sampled where nobody would understand it."""
-    return dict.fromkeys(model.marks.exempt, -math.inf)
+def _silenced(model: ChatModel, calls: bool) -> dict[int, float]:
+    """The opening mark of a call is never sampled where nobody would understand it, and the closing one
+    nowhere: it is written for the model, and a reader would see it in a text.
+    """
+    closing = model.marks.close_tokens
+    marks = (() if calls else tuple(model.marks.exempt)) + (closing if len(closing) == 1 else ())
+    return dict.fromkeys(marks, -math.inf)
 
 
 def sampling(model: ChatModel, request: Generation, logprobs: int | None) -> SamplingParams:

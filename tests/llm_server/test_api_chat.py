@@ -129,6 +129,19 @@ def test_quotations_are_grounded(client: openai.OpenAI) -> None:
         assert all("Staff get ten days a year.".startswith(quoted) for quoted in pieces[1::2])
 
 
+def test_a_text_shows_no_mark_that_ends_a_call(client: openai.OpenAI) -> None:
+    ids = client.post(
+        "/tokenize",
+        body={"model": MODEL, "prompt": "</tool_call>", "parse_special": True},
+        cast_to=httpx.Response,
+    )
+    wanted = {str(token): 100 for token in ids.json()["tokens"]}
+    answer = client.chat.completions.create(
+        model=MODEL, messages=ASK, tools=TOOLS, logit_bias=wanted, max_tokens=8, temperature=0
+    )
+    assert "</tool_call>" not in (answer.choices[0].message.content or "")
+
+
 def test_several_choices_with_log_probabilities(client: openai.OpenAI) -> None:
     answer = client.chat.completions.create(
         model=MODEL, messages=ASK, n=3, temperature=1.5, seed=5, logprobs=True, top_logprobs=2, max_tokens=4
