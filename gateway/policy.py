@@ -59,7 +59,7 @@ class Decision:
         return self.allowed
 
 
-MODEL_TOOLS = frozenset({"rag_search", "rag_documents", "sql_query", "sql_describe"})
+MODEL_TOOLS = frozenset({"rag_search", "rag_documents", "sql_query", "sql_describe", "sql_values"})
 """Tools for models and people. Anything else that the tools service has is the operator's."""
 MANAGER_TOOLS = frozenset(
     {

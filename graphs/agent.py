@@ -33,6 +33,8 @@ from graphs.state import Run
 from graphs.steps import found_passages, system_message
 from graphs.tracing import UNTRACED, RunTrace
 
+ASKED = 4_000
+"""Characters of the last questions in which cells of a database are looked for."""
 _log = logging.getLogger(__name__)
 _BUILDERS = {"tools": tool_agent.build, "router": router.build}
 _ANSWER_NODES = {tool_agent.ANSWER_NODE, router.ANSWER_NODE}
@@ -133,6 +135,8 @@ class Agents:
         allowed = {name: tool for name, tool in tools.items() if name in spec.tools}
         schema = await self._schema(spec, ground, tools)
         fitted = schema.fitted(budget.fits_schema, question.text)
+        if fitted.tables and "x-sql-values" in card.extensions and "sql_values" in tools:
+            fitted = fitted.naming(await _structured(tools["sql_values"], text=_asked(question)))
         history = budget.history(question.history)
         for notice in _notices(len(question.history) - len(history), fitted.left_out):
             events.put_nowait(notice)
@@ -156,9 +160,7 @@ class Agents:
             return Schema()
 
         async def read() -> Schema:
-            call = {"name": "sql_describe", "args": {}, "id": "schema", "type": "tool_call"}
-            message = await tools["sql_describe"].ainvoke(call)
-            return parse((message.artifact or {}).get("structured_content"))
+            return parse(await _structured(tools["sql_describe"]))
 
         return await self.schemas.get(ground.key, read)
 
@@ -196,6 +198,20 @@ class Agents:
         answer = "\n\n".join(m.text for m in messages if isinstance(m, AIMessage) and m.text)
         yield Sources(items=tuple(verify(answer, found_passages(messages))))
         yield Answered(answer=answer, usage=run.meter.usage, timings=run.meter.timings())
+
+
+async def _structured(tool: BaseTool, **arguments: str) -> dict[str, Any] | None:
+    """The structured result of a call that no model asked for."""
+    call = {"name": tool.name, "args": arguments, "id": tool.name, "type": "tool_call"}
+    message = await tool.ainvoke(call)
+    found: dict[str, Any] | None = (message.artifact or {}).get("structured_content")
+    return found
+
+
+def _asked(question: Question) -> str:
+    """The question after those before it: what they named may be meant again."""
+    before = [message.text for message in question.history if isinstance(message, HumanMessage)]
+    return "\n".join([*before[-2:], question.text])[-ASKED:]
 
 
 def _token(part: tuple[BaseMessage, dict[str, Any]]) -> str:

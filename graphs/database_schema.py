@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Awaitable, Callable, Hashable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 PROMPTS = Path(__file__).parent / "prompts"
 CACHE_SECONDS = 300.0
+_TEXTS = re.compile(r"CHAR|TEXT|CLOB|STRING|ENUM")
+_DATED = re.compile(r"(^|_)(date|time|day|at)$")
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """`references` maps a column to the `Table.Column` that it points at."""
+    """`references` maps a column to the `Table.Column` that it points at, `kinds` to what it holds: `key`,
+    `number`, `date` or `text`.
+    """
 
     name: str
     columns: tuple[str, ...]
     references: dict[str, str]
+    kinds: dict[str, str] = field(default_factory=dict)
 
     @property
     def line(self) -> str:
@@ -52,7 +57,10 @@ class Database:
 
 @dataclass(frozen=True, slots=True)
 class Schema:
+    """`cells`: by `Table.Column`, the cells that the question names; None where nobody looked."""
+
     databases: tuple[Database, ...] = ()
+    cells: dict[str, list[str]] | None = None
 
     @property
     def text(self) -> str:
@@ -68,7 +76,8 @@ class Schema:
         return sum(database.left_out for database in self.databases)
 
     def x_sql(self) -> dict[str, Any]:
-        """The value of the extension `x-sql`: the identifiers that a SELECT may use.
+        """The value of the extension `x-sql`: the identifiers that a SELECT may use, what the columns hold
+        and which cells are named.
 
         Tables of the same name in two databases are one entry with the columns of both.
         """
@@ -77,7 +86,17 @@ class Schema:
             known = tables.setdefault(table.name, [])
             known.extend(column for column in table.columns if column not in known)
         keys = [[f"{t.name}.{column}", to] for t in self.tables for column, to in t.references.items()]
-        return {"tables": tables, "foreign_keys": keys}
+        value: dict[str, Any] = {"tables": tables, "foreign_keys": keys}
+        if kinds := {f"{t.name}.{column}": kind for t in self.tables for column, kind in t.kinds.items()}:
+            value["kinds"] = kinds
+        return value if self.cells is None else {**value, "values": self.cells}
+
+    def naming(self, structured: dict[str, Any] | None) -> Schema:
+        """The schema with the cells of a structured result of sql_values; as it is where the tool failed."""
+        if structured is None:
+            return self
+        found = {f"{one['table']}.{one['column']}": one["cells"] for one in structured["named"]}
+        return replace(self, cells=found)
 
     def fitted(self, fits: Callable[[str], bool], question: str) -> Schema:
         """The schema with as many tables as fit, those first that share words with the question."""
@@ -90,7 +109,7 @@ class Schema:
 
     def _only(self, tables: list[Table]) -> Schema:
         keep = set(map(id, tables))
-        return Schema(tuple(_without(database, keep) for database in self.databases))
+        return replace(self, databases=tuple(_without(database, keep) for database in self.databases))
 
 
 def _without(database: Database, keep: set[int]) -> Database:
@@ -109,14 +128,32 @@ def _database(entry: dict[str, Any]) -> Database:
 
 def _table(entry: dict[str, Any]) -> Table:
     references = {key["column"]: key["references"] for key in entry.get("foreign_keys", ())}
-    return Table(entry["name"], tuple(column["name"] for column in entry["columns"]), references)
+    columns = entry["columns"]
+    kinds = {column["name"]: _kind(column, column["name"] in references) for column in columns}
+    return Table(
+        entry["name"], tuple(kinds), references, {name: kind for name, kind in kinds.items() if kind}
+    )
+
+
+def _kind(column: dict[str, Any], points: bool) -> str:
+    """What a column holds, by its type; dates of SQLite are texts, told by their name. Empty: not known."""
+    if points or column.get("primary_key"):
+        return "key"
+    declared, name = str(column.get("type", "")).upper(), "_".join(_parts(column["name"]))
+    if re.search(r"DATE|TIME", declared) or (_TEXTS.search(declared) and _DATED.search(name)):
+        return "date"
+    if re.search(r"INT|REAL|NUM|DEC|FLOA|DOUB|MONEY|SERIAL", declared):
+        return "number"
+    return "text" if _TEXTS.search(declared) else ""
 
 
 def words(text: str) -> set[str]:
     """Lower-case words without a plural s; `CustomerId` and `first_name` are two words each."""
-    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", text)
-    found: Iterable[str] = re.findall(r"[^\W_]+", spaced.lower())
-    return {word.removesuffix("s") for word in found if len(word) > 2}
+    return {word.removesuffix("s") for word in _parts(text) if len(word) > 2}
+
+
+def _parts(text: str) -> list[str]:
+    return re.findall(r"[^\W_]+", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", text).lower())
 
 
 def _prompt(name: str) -> str:

@@ -44,9 +44,12 @@ def listing_tokens(run: Run, tools: Sequence[dict[str, Any]]) -> int:
 
 
 def extra_body(run: Run, messages: Sequence[BaseMessage]) -> dict[str, Any]:
-    """`grounding` only where the server knows it and a passage is there to quote from."""
-    grounded = "grounding" in run.card.extensions and any(found_passages(messages))
-    return {"grounding": "quotes"} if grounded else {}
+    """`grounding` only where the server knows it and a passage or a result is there to quote from."""
+    if "grounding" in run.card.extensions and any(found_passages(messages)):
+        return {"grounding": "quotes"}
+    results = [message for message in messages if isinstance(message, ToolMessage)]
+    figures = results and results[-1].name == QUERY and results[-1].status != "error"
+    return {"grounding": "cells"} if figures and "grounding-cells" in run.card.extensions else {}
 
 
 async def ask(

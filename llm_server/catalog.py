@@ -19,6 +19,8 @@ from llm_server.tool_calls import Marks
 from llm_server.upstreams.pool import Pool
 
 EXTENSIONS = ["x-span", "x-sql", "grounding"]
+SMALL_EXTENSIONS = [*EXTENSIONS, "x-sql-values", "grounding-cells"]
+"""A small model is also told which cells the question names (`values` of `x-sql`), and copies results."""
 
 
 class Uses:
@@ -109,7 +111,8 @@ class ChatModel:
 
     def card(self) -> dict[str, object]:
         """Its entry in /v1/models."""
-        return card(self, "chat", "tools", length=self.engine.backend.context, extensions=EXTENSIONS)
+        extensions = SMALL_EXTENSIONS if self.small else EXTENSIONS
+        return card(self, "chat", "tools", length=self.engine.backend.context, extensions=extensions)
 
     def close(self) -> None:
         """Stop the engine; sequences that are left fail."""

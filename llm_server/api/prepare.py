@@ -8,6 +8,7 @@ from typing import Any
 
 from llm_server.api.schemas import ChatRequest, Generation, Message, ResponseFormat
 from llm_server.catalog import ChatModel
+from llm_server.constraints.cells import cells_grammar
 from llm_server.constraints.fitting import Embed, best, narrowed
 from llm_server.constraints.quotes import quotes, quotes_grammar
 from llm_server.constraints.tools import CallGrammar, Words, schema_grammar
@@ -242,10 +243,13 @@ def _text_grammar(
     wanted = request.response_format
     if wanted is not None and wanted.type != "text":
         return schema_grammar(_schema(wanted))
-    if request.grounding != "quotes":
+    if request.grounding is None:
         return None
-    found = quotes([message["content"] for message in messages if message["role"] == "tool"])
+    results = [message["content"] for message in messages if message["role"] == "tool"]
     asked = [message["content"] for message in messages if message["role"] == "user"]
+    if request.grounding == "cells":
+        return cells_grammar(results[-1], asked[-1]) if model.small and results and asked else None
+    found = quotes(results)
     return quotes_grammar(best(asked[-1], found, FITTING, embed) if model.small and asked else found)
 
 

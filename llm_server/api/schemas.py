@@ -140,7 +140,7 @@ class ChatRequest(Generation):
     response_format: ResponseFormat | None = None
     logprobs: bool | None = None
     top_logprobs: int | None = Field(default=None, ge=0, le=20)
-    grounding: Literal["quotes"] | None = None
+    grounding: Literal["quotes", "cells"] | None = None
     """Extension: text in double quotes is a whole sentence of a tool message, followed by its passage's
     number.
     """

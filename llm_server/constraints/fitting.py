@@ -1,6 +1,7 @@
 """Which sentences and which tables fit a question, for models too small to tell.
 
-A table fits that the question names, and so do its neighbours by foreign keys. The score of a sentence is the
+A table fits that the question names, or one of whose cells it names; so do its neighbours by foreign keys
+where the tables that are named don't join by themselves. The score of a sentence is the
 cosine of the embedder's vectors of the question and of `heading: sentence`, plus half of the share of the
 question's rare words that the sentence has. Without an embedder it is the words alone.
 """
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm_server.constraints.quotes import Quote
+from llm_server.constraints.said import PARTS, singular
 from llm_server.constraints.sql_schema import SqlSchema
 
 WORDS_WEIGHT = 0.5
@@ -22,9 +24,6 @@ READ = 48
 """Sentences whose vectors are computed, those that share most words with the question first: some 100 ms."""
 STEM = 5
 """Letters of a word that count, so that `submit` meets `submitted`."""
-_PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
-"""Words of a table's name: `OrderLine`, `order_lines`."""
-_PLURALS = (("ies", "y"), ("sses", "ss"), ("xes", "x"), ("ches", "ch"), ("shes", "sh"), ("s", ""))
 Embed = Callable[[list[str]], NDArray[np.float32]]
 """Texts to vectors of length 1, one row each."""
 
@@ -61,30 +60,22 @@ def _about(value: Any, users: Sequence[str]) -> Any:
     schema = SqlSchema.of(value)
     if schema is None:
         return value
-    said = {_singular(word) for text in users for word in re.findall(r"\w+", text.lower())}
-    named = {table: {_singular(part) for part in _PARTS.findall(table)} for table in schema.tables}
+    said = {singular(word) for text in users for word in re.findall(r"\w+", text.lower())}
+    named = {table: {singular(part) for part in PARTS.findall(table)} for table in schema.tables}
     whole = {table for table, parts in named.items() if parts <= said}
     kept = whole or {table for table, parts in named.items() if parts & said}
     if not kept:
         return value
-    kept |= set(schema.joins(kept))
+    kept |= {table for table, _ in schema.values or ()}
+    if len(kept) == 1 or not schema.connects(kept):
+        kept |= set(schema.joins(kept))
     links = [link for link in value.get("foreign_keys") or () if {_table(end) for end in link} <= kept]
-    return {
-        "tables": {table: value["tables"][table] for table in schema.tables if table in kept},
-        "foreign_keys": links,
-    }
+    tables = {table: value["tables"][table] for table in schema.tables if table in kept}
+    return {**value, "tables": tables, "foreign_keys": links}
 
 
 def _table(end: Any) -> str:
     return str(end).rsplit(".", 1)[0]
-
-
-def _singular(word: str) -> str:
-    word = word.lower()
-    for ending, instead in _PLURALS:
-        if word.endswith(ending) and len(word) > len(ending) + 2:
-            return word.removesuffix(ending) + instead
-    return word
 
 
 def _shares(question: str, found: Sequence[Quote]) -> list[float]:

@@ -2,15 +2,20 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import permutations
 from typing import Any
 
 MAX_COLUMNS = 150
 """Beyond this a grammar costs more than it helps."""
-Link = tuple[tuple[str, str], tuple[str, str]]
+MAX_VALUES = 20
+"""Cells of a column that may be named at once."""
+Column = tuple[str, str]
+"""(table, column)"""
+Link = tuple[Column, Column]
+KINDS = ("key", "number", "date", "text")
 _PLAIN = re.compile(r"[A-Za-z_]\w*")
 _STRING = re.compile(r"'(?:[^']|'')*'")
 
@@ -26,10 +31,14 @@ def identifier(name: str) -> str:
 
 @dataclass(frozen=True)
 class SqlSchema:
-    """`tables`: columns by table. `links`: foreign keys as ((table, column), (table, column))."""
+    """`tables`: columns by table. `links`: foreign keys. `kinds`: what columns hold, one of KINDS, where that
+    is known. `values`: cells that the user has named, by column; None where nobody looked.
+    """
 
     tables: Mapping[str, tuple[str, ...]]
     links: tuple[Link, ...]
+    kinds: Mapping[Column, str] = field(default_factory=dict)
+    values: Mapping[Column, tuple[str, ...]] | None = None
 
     @classmethod
     def of(cls, value: Any) -> "SqlSchema | None":
@@ -44,7 +53,14 @@ class SqlSchema:
             a, b = (tuple(str(end).rsplit(".", 1)) for end in (left, right))
             if len(a) == len(b) == 2 and a[0] in tables and b[0] in tables:
                 links.append(((a[0], a[1]), (b[0], b[1])))
-        return cls(tables, tuple(links or _guessed(tables)))
+        kinds = {column: kind for column, kind in _by_column(value.get("kinds"), tables) if kind in KINDS}
+        named = value.get("values")
+        values = {
+            column: tuple(map(str, cells[:MAX_VALUES]))
+            for column, cells in _by_column(named, tables)
+            if isinstance(cells, list) and cells
+        }
+        return cls(tables, tuple(links or _guessed(tables)), kinds, None if named is None else values)
 
     def joins(self, known: Iterable[str]) -> dict[str, list[str]]:
         """Conditions that join a table that is not known yet, by table, in both orders."""
@@ -63,6 +79,13 @@ class SqlSchema:
         while more := set(self.joins(found)) - found:
             found |= more
         return found
+
+    def connects(self, tables: set[str]) -> bool:
+        """Whether joins among these tables alone lead from each to every other."""
+        found = {min(tables)}
+        while more := (set(self.joins(found)) & tables) - found:
+            found |= more
+        return found == tables
 
     def components(self) -> list[set[str]]:
         """Tables that can be in one statement."""
@@ -108,6 +131,14 @@ class SqlSchema:
         else:
             fit = [t for t in self.tables if tables <= self.reachable(t)]
         return fit or list(self.tables)
+
+
+def _by_column(value: Any, tables: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[Column, Any]]:
+    """The entries of `{"Table.Column": ...}` whose column there is."""
+    for name, one in value.items() if isinstance(value, Mapping) else ():
+        table, _, column = str(name).rpartition(".")
+        if column in tables.get(table, ()):
+            yield (table, column), one
 
 
 def _guessed(tables: Mapping[str, tuple[str, ...]]) -> list[Link]:

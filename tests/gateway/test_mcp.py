@@ -13,7 +13,7 @@ from mcp.shared.exceptions import MCPError
 
 from tests.gateway.service import ADMIN_KEY, Gateway
 
-MODEL_TOOLS = {"rag_search", "rag_documents", "sql_query", "sql_describe"}
+MODEL_TOOLS = {"rag_search", "rag_documents", "sql_query", "sql_describe", "sql_values"}
 
 
 def mcp(gateway: Gateway, key: str = ADMIN_KEY, mode: Any = "auto", **headers: str) -> Client[Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from langchain_core.messages import AIMessage, HumanMessage
+
 from graphs.events import ToolAnswered, ToolCalled
 from graphs.spec import Limits
 from tests.graphs.conftest import Bench, answered, kinds, spoken
@@ -58,6 +60,13 @@ async def test_the_prompt_holds_persona_and_schema_and_the_tools_their_extension
                 "x-sql": {
                     "tables": {"Album": ["AlbumId", "Title", "ArtistId"], "Artist": ["ArtistId", "Name"]},
                     "foreign_keys": [["Album.ArtistId", "Artist.ArtistId"]],
+                    "kinds": {
+                        "Album.AlbumId": "text",
+                        "Album.Title": "text",
+                        "Album.ArtistId": "key",
+                        "Artist.ArtistId": "text",
+                        "Artist.Name": "text",
+                    },
                 },
             },
             "database": {"type": "string"},
@@ -65,6 +74,24 @@ async def test_the_prompt_holds_persona_and_schema_and_the_tools_their_extension
         "required": ["sql"],
     }
     assert tools["sql_describe"]["parameters"]["properties"]["table"] == {"type": "string", "x-span": True}
+
+
+async def test_a_server_that_asks_for_it_is_told_which_cells_the_questions_name(bench: Bench) -> None:
+    await bench.start(sql_then("Two.", COUNT), extensions=["x-sql", "x-sql-values"])
+    before = [HumanMessage("Which albums are by Satie?"), AIMessage("Gnossiennes.")]
+    await bench.ask("data-analyst", "And how many by bach?", history=before)
+    told = [request["tools"][0]["function"] for request in bench.model.requests]
+    x_sql = told[0]["parameters"]["properties"]["sql"]["x-sql"]
+    assert x_sql["values"] == {"Artist.Name": ["Bach", "Satie"]}
+    assert [name for name, _ in bench.tools.calls].count("sql_values") == 1
+
+
+async def test_cells_that_cannot_be_looked_up_cost_no_answer(bench: Bench) -> None:
+    await bench.start(sql_then("Three.", COUNT), extensions=["x-sql", "x-sql-values"])
+    bench.tools.blind = True
+    events = await bench.ask("data-analyst", "How many albums?")
+    assert spoken(events) == "Three."
+    assert "values" not in json.dumps(bench.model.requests[0]["tools"])
 
 
 async def test_a_server_without_extensions_gets_plain_schemas(bench: Bench) -> None:
@@ -82,6 +109,15 @@ async def test_grounding_is_asked_for_once_a_passage_is_there(bench: Bench) -> N
     await bench.start(reply)
     await bench.ask("documents", "How much sick leave?")
     assert [request.get("grounding") for request in bench.model.requests] == [None, "quotes"]
+
+
+async def test_answers_about_a_result_keep_to_its_cells_where_the_server_can(bench: Bench) -> None:
+    await bench.start(
+        sql_then("There are 3 albums.", "SELECT x FROM Album", COUNT), extensions=["grounding-cells"]
+    )
+    await bench.ask("data-analyst", "How many albums?")
+    asked = [request.get("grounding") for request in bench.model.requests]
+    assert asked == [None, None, "cells"], "an error has no cells"
 
 
 async def test_a_refused_call_becomes_a_tool_message_that_the_model_repairs(bench: Bench) -> None:

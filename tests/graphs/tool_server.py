@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,6 +32,8 @@ class ToolServer:
 
     database: Path
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    blind: bool = False
+    """Whether cells of the database cannot be looked up."""
 
     def __post_init__(self) -> None:
         with sqlite3.connect(self.database) as connection:
@@ -44,7 +47,7 @@ class ToolServer:
 
     def mcp(self, **options: Any) -> FastMCP[Any]:
         server: FastMCP[Any] = FastMCP("tools", **options)
-        for tool in (self.rag_search, self.rag_documents, self.sql_query, self.sql_describe):
+        for tool in (self.rag_search, self.rag_documents, self.sql_query, self.sql_describe, self.sql_values):
             server.tool(tool, output_schema=None)
         return server
 
@@ -90,6 +93,17 @@ class ToolServer:
         album = _table("Album", ["AlbumId", "Title", "ArtistId"], keys)
         databases = [{"name": "music", "dialect": "sqlite", "tables": [album, artist]}]
         return ToolResult(content="Album(...)", structured_content={"databases": databases})
+
+    async def sql_values(self, text: str) -> ToolResult:
+        """Find the cells of the project's database that a text names."""
+        self.calls.append(("sql_values", {"text": text}))
+        if self.blind:
+            raise ToolError("The database does not answer.")
+        with closing(sqlite3.connect(self.database)) as connection:
+            names = [name for (name,) in connection.execute("SELECT Name FROM Artist")]
+        cells = [name for name in names if name.lower() in text.lower()]
+        named = [{"database": "music", "table": "Artist", "column": "Name", "cells": cells}] if cells else []
+        return ToolResult(content="Artist.Name", structured_content={"named": named})
 
 
 def _hit(n: int, document: str, section: str, text: str) -> dict[str, Any]:

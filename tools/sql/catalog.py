@@ -29,7 +29,7 @@ class Table(BaseModel, frozen=True):
     columns: tuple[Column, ...]
     foreign_keys: tuple[ForeignKey, ...] = ()
     rows: int | None = Field(
-        default=None, description="Number of rows, an estimate on PostgreSQL; null: unknown."
+        default=None, description="Number of rows, an estimate on PostgreSQL; null: unknown, or a view."
     )
 
     def line(self) -> str:

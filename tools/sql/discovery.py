@@ -17,7 +17,9 @@ def read_catalog(
     counting: Engine | None = None,
     other_schemas: Iterable[str] = (),
 ) -> Catalog:
-    """The catalog of a database; with `counting`, each table's rows are counted. Blocking."""
+    """The catalog of a database; with `counting`, each table's rows are counted (a view's are not: they are
+    computed, for ever it may be). Blocking.
+    """
     tables = _tables(inspector, None, "", counting)
     for schema in other_schemas:
         tables += _tables(inspector, schema, f"{schema}.", counting)
@@ -30,8 +32,10 @@ def read_catalog(
 
 
 def _tables(inspector: Inspector, schema: str | None, prefix: str, counting: Engine | None) -> list[Table]:
-    names = [*inspector.get_table_names(schema), *inspector.get_view_names(schema)]
-    return [_table(inspector, schema, prefix, name, counting) for name in names]
+    tables = [_table(inspector, schema, prefix, name, counting) for name in inspector.get_table_names(schema)]
+    return tables + [
+        _table(inspector, schema, prefix, name, None) for name in inspector.get_view_names(schema)
+    ]
 
 
 def _table(

@@ -11,6 +11,7 @@ from tools.sql.databases import Databases
 from tools.sql.limits import Engine, Limits, Stop
 from tools.sql.table import QueryResult, capped
 from tools.sql.validate import validate
+from tools.sql.values import NamedCells, named_cells
 from tools.threads import in_thread
 
 logger = logging.getLogger(__name__)
@@ -46,6 +47,14 @@ class Queries:
         )
         return result
 
+    async def values(self, caller: Caller, text: str) -> list[NamedCells]:
+        """Cells of the project's databases that `text` names."""
+        stop = Stop()
+        found = []
+        for database in caller.databases:
+            found += await in_thread(self._values, database, text, stop, stop=stop.request)
+        return found
+
     async def test(self, caller: Caller, name: str) -> Catalog:
         """Connect and read the schema, whatever is remembered."""
         database = self._databases.choose(caller, name)
@@ -55,6 +64,13 @@ class Queries:
         engine = self._databases.open(database)
         try:
             return self._databases.catalog(database, engine, fresh)
+        finally:
+            engine.close()
+
+    def _values(self, database: Database, text: str, stop: Stop) -> list[NamedCells]:
+        engine = self._databases.open(database)
+        try:
+            return named_cells(engine, self._databases.catalog(database, engine), text, stop)
         finally:
             engine.close()
 

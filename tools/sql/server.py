@@ -12,6 +12,7 @@ from tools.settings import Settings
 from tools.sql.catalog import Catalog
 from tools.sql.query import Queries
 from tools.sql.table import QueryResult
+from tools.sql.values import NamedCells
 
 
 class Described(BaseModel):
@@ -24,6 +25,17 @@ class Described(BaseModel):
         if len(self.databases) == 1 and self.databases[0].tables:
             return "\n".join(table.line() for table in self.databases[0].tables)
         return "\n\n".join(catalog.text() for catalog in self.databases)
+
+
+class Named(BaseModel):
+    """Cells that a text names."""
+
+    named: list[NamedCells]
+
+    def text(self) -> str:
+        """One line a column."""
+        lines = [f"{one.table}.{one.column}: {', '.join(one.cells)}" for one in self.named]
+        return "\n".join(lines) or "No cell of the database is named."
 
 
 class Tested(BaseModel):
@@ -68,6 +80,14 @@ class SqlServer:
         described = Described(databases=catalogs)
         return ToolResult(content=described.text(), structured_content=described)
 
+    async def values(
+        self,
+        text: Annotated[str, Field(min_length=1, max_length=20_000, description="A question, or any text.")],
+    ) -> ToolResult:
+        """Find the cells of the project's database that a text names, and the columns that hold them."""
+        found = Named(named=await self._queries.values(self._callers.current(), text))
+        return ToolResult(content=found.text(), structured_content=found)
+
     async def test(
         self,
         database: Annotated[str, Field(min_length=1, max_length=200, description="Name of the database.")],
@@ -85,5 +105,6 @@ def create_server(settings: Settings, callers: Callers) -> FastMCP:
     call, admin = requires(callers, CALL), requires(callers, ADMIN)
     add_tool(server, sql.query, auth=call, annotations=READ_ONLY, output=QueryResult)
     add_tool(server, sql.describe, auth=call, annotations=READ_ONLY, output=Described)
+    add_tool(server, sql.values, auth=call, annotations=READ_ONLY, output=Named)
     add_tool(server, sql.test, auth=admin, annotations=READ_ONLY, output=Tested)
     return server

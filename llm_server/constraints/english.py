@@ -1,0 +1,15 @@
+"""Words of English that tell a question's names from its grammar: the language of the models that need it."""
+
+from pathlib import Path
+
+import yaml
+
+_WORDS = yaml.safe_load(Path(__file__).with_name("english.yaml").read_text(encoding="utf-8"))
+CUES: dict[str, str] = _WORDS["cues"]
+"""Patterns over lower case by the kind of condition that they ask for."""
+STOP_WORDS = frozenset(_WORDS["stop"].split())
+"""Words of questions that are no names of things."""
+OPENERS: list[str] = _WORDS["openers"].split()
+"""Words that begin a sentence without being a name."""
+COUNTED: list[str] = _WORDS["counted"].split()
+"""Numbers from two on."""

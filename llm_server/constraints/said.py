@@ -1,0 +1,102 @@
+"""What a question gives a statement to compare with: numbers, dates, names, and the kinds of conditions."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from llm_server.constraints.english import COUNTED, CUES, STOP_WORDS
+from llm_server.constraints.spans import WORD
+
+LATEST = 3
+"""Texts of the user that are read, the last ones: `and in Germany?` goes on with what was asked before."""
+LONGEST = 6
+"""Words of a name."""
+MAX_NAMES = 200
+_NUMBER = re.compile(r"(?<![\w.,-])-?\d+(?:,\d{3})*(?:\.\d+)?(?!\w|[,.-]\d)")
+_DATE = re.compile(r"\b\d{4}-\d{2}(?:-\d{2})?\b")
+_YEAR = re.compile(r"\b[12]\d{3}\b")
+_QUOTED = re.compile(r"[\"“„«](.{1,80}?)[\"”“»]|(?<!\w)'([^']{1,80})'(?!\w)")
+
+
+@dataclass(frozen=True)
+class Said:
+    """The last texts of the user; `things` are words of the schema, lower case and singular."""
+
+    texts: tuple[str, ...]
+    things: frozenset[str]
+
+    @classmethod
+    def of(cls, texts: Sequence[str], identifiers: Iterable[str]) -> "Said":
+        words = frozenset(singular(part) for name in identifiers for part in PARTS.findall(name))
+        return cls(tuple(texts[-LATEST:]), words)
+
+    @cached_property
+    def numbers(self) -> tuple[str, ...]:
+        """Numbers as SQL writes them, said in figures or in words; `one` says too many other things."""
+        found = [m.replace(",", "") for text in self.texts for m in _NUMBER.findall(text)]
+        spelled = [
+            str(COUNTED.index(word) + 2)
+            for text in self.texts
+            for word in re.findall(r"[a-z]+", text.lower())
+            if word in COUNTED
+        ]
+        return tuple(dict.fromkeys(found + spelled))
+
+    @cached_property
+    def dates(self) -> tuple[str, ...]:
+        """`2024-05-01` or `2024-05`."""
+        return tuple(dict.fromkeys(m for text in self.texts for m in _DATE.findall(text)))
+
+    @cached_property
+    def years(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(m for text in self.texts for m in _YEAR.findall(text)))
+
+    def asks(self, cue: str) -> bool:
+        """Whether the words ask for `like`, `null`, `not` or `select` (a comparison with another SELECT)."""
+        return any(re.search(CUES[cue], text.lower()) for text in self.texts)
+
+    def names(self, known: Iterable[str]) -> list[str]:
+        """What may be the name of something: quoted text, and runs of words that begin and end with neither a
+        word of the schema nor one that every question has. Where `known` names are said already, only those
+        with a capital that are no part of them.
+        """
+        taken = [name.lower() for name in known]
+        out: dict[str, None] = {}
+        for text in self.texts:
+            out.update(dict.fromkeys(one or other for one, other in _QUOTED.findall(text)))
+            out.update(dict.fromkeys(self._runs(text, taken)))
+        return list(out)[:MAX_NAMES]
+
+    def _runs(self, text: str, taken: Sequence[str]) -> Iterable[str]:
+        found = list(WORD.finditer(text))
+        good = [self._is_name(m.group()) for m in found]
+        for i, first in enumerate(found):
+            capital = i > 0 and first.group()[:1].isupper()
+            if not good[i] or (taken and not capital):
+                continue
+            for j in range(i, min(len(found), i + LONGEST)):
+                run = text[first.start() : found[j].end()]
+                if good[j] and not any(run.lower() in name or name in run.lower() for name in taken):
+                    yield run
+
+    def _is_name(self, word: str) -> bool:
+        lower = word.lower()
+        plain = lower.removesuffix("'s").removesuffix("’s")
+        return any(map(str.isalnum, word)) and not (
+            plain in STOP_WORDS or singular(plain) in self.things or _NUMBER.fullmatch(word)
+        )
+
+
+PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+"""Words of a name in a schema: `OrderLine`, `order_lines`."""
+_PLURALS = (("ies", "y"), ("sses", "ss"), ("xes", "x"), ("ches", "ch"), ("shes", "sh"), ("s", ""))
+
+
+def singular(word: str) -> str:
+    """The word in lower case without the ending of an English plural."""
+    word = word.lower()
+    for ending, instead in _PLURALS:
+        if word.endswith(ending) and len(word) > len(ending) + 2:
+            return word.removesuffix(ending) + instead
+    return word
