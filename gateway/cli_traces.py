@@ -113,7 +113,8 @@ def erased(found: dict[str, Any]) -> list[str]:
         f"Erased: {counts}.",
         f"Annotation: {made['tasks']} tasks, {made['judgements']} judgements, {made['rows']} rows, "
         f"{made['label_studio']} tasks in Label Studio.",
-        f"Datasets: {len(datasets['withdrawn'])} withdrawn, {datasets['copies']} copies deleted.",
+        f"Datasets: {len(datasets['withdrawn'])} withdrawn, {datasets['copies']} copies deleted, "
+        f"{datasets['reports']} reports of adapters without their answers.",
     ]
     for one in datasets["withdrawn"]:
         learnt = f"; trained on it: {', '.join(one['adapters'])}" if one["adapters"] else ""

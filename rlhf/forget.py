@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from rlhf.data.folder import remove_partials, withdrawal
-from rlhf.data.withdraw import ENDINGS, Person, clear, is_dataset, row_files, seen, withdraw
+from rlhf.data.withdraw import ENDINGS, Person, clear, is_dataset, kept, row_files, seen, withdraw
 from rlhf.errors import DatasetError
 from rlhf.pipelines.outputs import RECORD
-from rlhf.registry import Registry
+from rlhf.registry import Registry, Version
+from rlhf.report import silence
 
 REASON = "somebody whose rows it held was forgotten"
 DELETE = "Delete it if it may hold rows of this user."
@@ -26,7 +27,9 @@ class Forgotten:
 
     Attributes:
         withdrawn: `digest`, `kind`, `rows` (all are gone), `theirs`, and `adapters` that were trained on it.
-        copies: folders of steps with copies of rows; they are made again where they are needed.
+        copies: outputs of steps with copies of rows, or with answers to them; they are made again where they
+            are needed.
+        reports: of adapters that learnt from such rows; they show no answers any more.
         adapters: `name`, `version` of each version whose lineage no longer names the user.
         unattributed: `digest`, `rows` of datasets with rows that name nobody: nobody can tell whose they are.
         unreached: `what`, `why`, `remedy`.
@@ -34,6 +37,7 @@ class Forgotten:
 
     withdrawn: list[dict[str, Any]] = field(default_factory=list)
     copies: int = 0
+    reports: int = 0
     adapters: list[dict[str, str]] = field(default_factory=list)
     unattributed: list[dict[str, Any]] = field(default_factory=list)
     unreached: list[dict[str, str]] = field(default_factory=list)
@@ -51,7 +55,7 @@ def forget(root: Path, person: Person) -> Forgotten:
     learnt = _learnt(places)
     for place in places:
         for folder in _folders(place / "datasets", done):
-            _dataset(folder, person, learnt, done)
+            _dataset(folder, person, places, learnt, done)
         for folder in _inside(place / "steps"):
             _step(folder, person, done)
         _lineage(place, person.user, done)
@@ -68,13 +72,13 @@ def _inside(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
 
 
-def _learnt(places: list[Path]) -> dict[str, list[str]]:
+def _learnt(places: list[Path]) -> dict[str, list[Version]]:
     """Adapters by the digest of the dataset that they were trained on."""
-    found: dict[str, list[str]] = {}
+    found: dict[str, list[Version]] = {}
     for registry in map(Registry, places):
         for version in (v for name in registry.names() for v in registry.versions(name)):
             digest = str(version.lineage().get("dataset_digest", "")).removeprefix("sha256:")
-            found.setdefault(digest, []).append(f"{version.name}@{version.short}")
+            found.setdefault(digest, []).append(version)
     return found
 
 
@@ -90,7 +94,9 @@ def _folders(root: Path, done: Forgotten) -> Iterator[Path]:
             yield folder
 
 
-def _dataset(folder: Path, person: Person, learnt: dict[str, list[str]], done: Forgotten) -> None:
+def _dataset(
+    folder: Path, person: Person, places: list[Path], learnt: dict[str, list[Version]], done: Forgotten
+) -> None:
     name = folder.name[:12]
     try:
         if withdrawal(folder):
@@ -98,18 +104,30 @@ def _dataset(folder: Path, person: Person, learnt: dict[str, list[str]], done: F
             return
         found = seen(row_files(folder), person)
         if found.theirs:
-            kept = withdraw(folder, found, REASON)
-            entry = {
-                "digest": kept["digest"],
-                "kind": kept["kind"],
-                "rows": found.rows,
-                "theirs": found.theirs,
-            }
-            done.withdrawn.append({**entry, "adapters": learnt.get(kept["digest"], [])})
+            entry = kept(folder, found)
+            versions = learnt.get(entry["digest"], [])
+            # Before the rows: after a kill in between they are found again, and with them what is left here.
+            _silence(places, versions, done)
+            withdraw(folder, found, REASON)
+            about = {name: entry[name] for name in ("digest", "kind")}
+            adapters = [f"{version.name}@{version.short}" for version in versions]
+            done.withdrawn.append({**about, "rows": found.rows, "theirs": found.theirs, "adapters": adapters})
         elif found.nobodys:
             done.unattributed.append({"digest": folder.name, "rows": found.nobodys})
     except (DatasetError, OSError, MemoryError) as error:
         done.missed(f"dataset {name}", error, DELETE)
+
+
+def _silence(places: list[Path], versions: list[Version], done: Forgotten) -> None:
+    """Take answers out of the reports of these versions and of all evaluations that are kept."""
+    for folder in (*(version.folder for version in versions), *places):
+        done.reports += silence(folder)
+    for place in places:
+        for output in sorted((place / "steps").glob("*")):
+            record = output / RECORD if output.is_dir() else output
+            if record.is_file() and '"answers"' in record.read_text(encoding="utf-8"):
+                shutil.rmtree(output) if output.is_dir() else output.unlink()
+                done.copies += 1
 
 
 def _step(folder: Path, person: Person, done: Forgotten) -> None:

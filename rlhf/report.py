@@ -43,6 +43,19 @@ def write_report(folder: Path, content: Mapping[str, Any]) -> None:
     (folder / "report.md").write_text(markdown(content), encoding="utf-8")
 
 
+def silence(folder: Path) -> bool:
+    """Write a folder's report anew without the answers in it, which may repeat what somebody said. False
+    where it has no report, or one without answers.
+    """
+    file = folder / "report.json"
+    content = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    if not content.get("evaluation", {}).get("answers"):
+        return False
+    content["evaluation"]["answers"] = []
+    write_report(folder, content)
+    return True
+
+
 def page(content: Mapping[str, Any]) -> str:
     """The whole page; nothing is fetched from elsewhere."""
     decision, found, trained = content["decision"], content["evaluation"], content["trained"]

@@ -151,7 +151,8 @@ class Erasure:
         except GatewayError as error:
             remedy = f"Delete the dataset that cannot be read, if it may be theirs. {AGAIN}"
             unreached.append(Unreached(place="datasets", what="all datasets", why=str(error), remedy=remedy))
-            done = {"withdrawn": [], "copies": 0, "adapters": [], "unattributed": [], "unreached": []}
+            done = {key: [] for key in ("withdrawn", "adapters", "unattributed", "unreached")}
+            done |= {"copies": 0, "reports": 0}
         for one in done["unreached"]:
             place = "adapters" if one["what"].startswith("adapters") else "datasets"
             unreached.append(Unreached.model_validate({"place": place, **one}))
@@ -186,7 +187,8 @@ def _datasets(done: dict[str, Any], names: dict[str, list[str]]) -> DatasetsEras
     withdrawn = [WithdrawnOut(**one, names=names.get(one["digest"][:SHORT], [])) for one in done["withdrawn"]]
     nobodys = [one["digest"][:SHORT] for one in done["unattributed"]]
     called = [name for digits in nobodys for name in names.get(digits, [digits])]
-    return DatasetsErased(withdrawn=withdrawn, copies=done["copies"], unattributed=called)
+    counts = {name: done[name] for name in ("copies", "reports")}
+    return DatasetsErased(withdrawn=withdrawn, unattributed=called, **counts)
 
 
 def _running(title: str) -> Unreached:

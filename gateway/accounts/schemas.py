@@ -111,7 +111,9 @@ class WithdrawnOut(BaseModel):
 class DatasetsErased(BaseModel):
     withdrawn: list[WithdrawnOut]
     copies: int
-    """Outputs of steps of pipelines that held such rows."""
+    """Outputs of steps of pipelines that held such rows, or answers to them."""
+    reports: int
+    """Of adapters that learnt from such rows; they show no answers any more."""
     unattributed: list[str]
     """Names, or digits, of datasets with rows that name no user: nobody can tell whose they are."""
 

@@ -73,15 +73,14 @@ def row_files(folder: Path) -> list[Path]:
     return [file for file in files if file.stem == "data"] or files
 
 
-def withdraw(folder: Path, found: Seen, reason: str) -> dict[str, Any]:
-    """Take all rows out of a dataset; gives the manifest that stays. OSError.
+def withdraw(folder: Path, found: Seen, reason: str) -> None:
+    """Take all rows out of a dataset; its manifest stays. OSError.
 
     May be asked again: the manifest says that it is withdrawn before the first file goes.
     """
-    kept = {**_kept(folder, found), "withdrawn": {"at": now(), "reason": reason, "rows": found.theirs}}
-    write(folder / MANIFEST, kept)
+    manifest = {**kept(folder, found), "withdrawn": {"at": now(), "reason": reason, "rows": found.theirs}}
+    write(folder / MANIFEST, manifest)
     clear(folder)
-    return kept
 
 
 def clear(folder: Path) -> None:
@@ -100,8 +99,8 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _kept(folder: Path, found: Seen) -> dict[str, Any]:
-    """Counts and digests: names of files may say whose they are."""
+def kept(folder: Path, found: Seen) -> dict[str, Any]:
+    """What stays of a dataset, counts and digests: names of files may say whose they are."""
     try:
         manifest = dict(json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
         parents = [{name: parent[name] for name in ("sha256", "rows")} for parent in manifest["parents"]]

@@ -100,7 +100,7 @@ async def test_a_dataset_is_withdrawn_and_cannot_come_back(any_gateway: Gateway)
     done = await erased(any_gateway)
     one = {"digest": item["digest"], "names": ["mine"], "kind": "file", "rows": 40, "theirs": 20}
     withdrawn = [{**one, "adapters": []}]
-    assert done["datasets"] == {"withdrawn": withdrawn, "copies": 0, "unattributed": ["labels"]}
+    assert done["datasets"] == {"withdrawn": withdrawn, "copies": 0, "reports": 0, "unattributed": ["labels"]}
     shown = (await client.get(f"{DATASETS}/mine")).json()
     assert (shown["state"], shown["rows"], shown["shape"]) == ("withdrawn", 40, "preference")
     assert shown["facts"].keys() == {"rows", "shape", "withdrawn"}

@@ -20,11 +20,13 @@ from rlhf.errors import DatasetError
 from rlhf.forget import Forgotten, forget
 from rlhf.records import PreferenceRow, Trace, write_jsonl
 from rlhf.registry import Registry
+from rlhf.report import write_report
 from rlhf.runs import data_files
 from tests.llm_server.adapters.making import make_adapter
 from tests.rlhf.rows import rows
 from tests.rlhf.test_cli import rlhf
 
+REPORT = Path(__file__).parents[2] / "rlhf" / "reports" / "planted.json"
 SECRET = "my-unlisted-number"
 ADA = Person("ada")
 
@@ -89,6 +91,32 @@ def test_a_dataset_is_withdrawn_and_says_what_it_was(data: Path, tmp_path: Path)
     with pytest.raises(DatasetError, match="was withdrawn"):
         build_below([source], data / "objects" / "datasets", Plan(seed=1))
     assert [file.name for file in folder.iterdir()] == [MANIFEST]
+
+
+def test_reports_of_what_learnt_from_it_show_no_answers_any_more(data: Path, tmp_path: Path) -> None:
+    """An answer may repeat what the prompt said; figures stay."""
+    objects = data / "objects"
+    manifest, _ = build_below([written(tmp_path / "a.jsonl", "ada", "bo")], objects / "datasets", Plan())
+    registry = Registry(data)
+    lineage = {"dataset_digest": manifest["digest"]}
+    learnt = registry.add("tone", make_adapter(tmp_path / "peft", 1), lineage, [])
+    other = registry.add("other", make_adapter(tmp_path / "more", 2), {"dataset_digest": "f" * 64}, [])
+    content = json.loads(REPORT.read_text(encoding="utf-8"))
+    content["evaluation"]["answers"] = [{"prompt_id": "p", "current": f"So {SECRET}?", "candidate": "Yes."}]
+    for folder in (learnt.folder, other.folder, data / "jobs" / "one"):
+        write_report(folder, content)
+    step = objects / "steps" / ("a" * 32)
+    step.mkdir(parents=True)
+    (step / "step.json").write_text(json.dumps({"outputs": {"evaluation": content["evaluation"]}}))
+    done = forget(data, ADA)
+    assert (done.reports, done.copies) == (2, 1)
+    assert SECRET.encode() not in bytes_below(learnt.folder) + bytes_below(objects) + bytes_below(
+        data / "jobs"
+    )
+    assert SECRET.encode() in bytes_below(other.folder), "it learnt from others"
+    kept = json.loads((learnt.folder / "report.json").read_text(encoding="utf-8"))
+    assert kept["decision"] == content["decision"]
+    assert quiet(forget(data, ADA))
 
 
 def test_what_others_said_stays_as_it_is(data: Path, tmp_path: Path) -> None:
