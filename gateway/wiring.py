@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import httpx2
+from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from gateway.accounts.service import Accounts
 from gateway.agents.service import AgentList
@@ -41,7 +42,7 @@ from gateway.trace_view.source import open_source
 from gateway.traces.relay import Relay, open_relay
 from gateway.traces.sink import open_tracing, sink_of
 from graphs.agent import Agents
-from graphs.checkpoints import erase, open_postgres, open_sqlite
+from graphs.checkpoints import erase, kept, open_postgres, open_sqlite
 from graphs.llm import Models
 from graphs.load import load_agents
 
@@ -97,7 +98,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         models = Models(settings.llm_url, settings.llm_api_key.get_secret_value(), http)
         thinking = Agents(models, settings.default_model, saver)
         ingestion = Ingestion(database, hop, settings.uploads)
-        projects, conversations = Projects(database), Conversations(database, partial(erase, saver))
+        projects, conversations = Projects(database), _conversations(database, saver)
         documents = Documents(database, hop, ingestion, settings.uploads, settings.upload_megabytes << 20)
         databases = Databases(database, hop, settings.cipher())
         agents = AgentList(load_agents())
@@ -149,6 +150,10 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         yield services
 
 
+def _conversations(database: Database, saver: BaseCheckpointSaver[str]) -> Conversations:
+    return Conversations(database, partial(erase, saver), partial(kept, saver))
+
+
 async def _prepare(services: Services) -> None:
     await services.documents.prepare()
     await services.datasets.prepare()
@@ -157,6 +162,8 @@ async def _prepare(services: Services) -> None:
     await services.projects.ensure(account_id, services.settings.default_project)
     if count := await services.conversations.interrupt_running():
         _log.warning("answers were interrupted", extra={"count": count})
+    if count := await services.conversations.erase_orphans():
+        _log.info("steps of answers that are gone were erased", extra={"count": count})
     await services.feedbacks.spool()
 
 

@@ -54,6 +54,12 @@ async def forget(saver: BaseCheckpointSaver[str], run_id: str) -> None:
     await saver.adelete_thread(run_id)
 
 
+async def kept(saver: BaseCheckpointSaver[str]) -> set[str]:
+    """Runs that have steps. Each has one with its input."""
+    begun = saver.alist(None, filter={"source": "input"})
+    return {one.config["configurable"]["thread_id"] async for one in begun}
+
+
 async def erase(saver: BaseCheckpointSaver[str], run_ids: Iterable[str]) -> None:
     """Deletes the steps of runs that may go on no more, out of the write-ahead log too."""
     for run_id in run_ids:

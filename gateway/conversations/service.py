@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete
+from sqlalchemy import ColumnElement, delete, true
 
 from gateway.conversations import store
 from gateway.conversations.store import Conversation, Message
@@ -55,9 +55,16 @@ class Outcome:
 
 
 class Conversations:
-    def __init__(self, database: Database, erase_runs: Callable[[Sequence[str]], Awaitable[None]]) -> None:
-        """`erase_runs` deletes the steps of answers that stopped early, by the ids of the answers."""
-        self._database, self._erase_runs = database, erase_runs
+    def __init__(
+        self,
+        database: Database,
+        erase_runs: Callable[[Collection[str]], Awaitable[None]],
+        kept_runs: Callable[[], Awaitable[set[str]]],
+    ) -> None:
+        """`erase_runs` deletes the steps of answers that stopped early, by the ids of the answers;
+        `kept_runs` says which answers have steps.
+        """
+        self._database, self._erase_runs, self._kept_runs = database, erase_runs, kept_runs
 
     @unbroken
     async def of(self, caller: Caller, project_id: str) -> list[Conversation]:
@@ -96,6 +103,18 @@ class Conversations:
         async with self._database.read() as session:
             unfinished = await store.unfinished(session, which)
         await self._erase_runs(unfinished)
+
+    @unbroken
+    async def erase_orphans(self) -> int:
+        """Deletes steps that no answer can go on with: its conversation was deleted while it ran, or it was
+        stored, and a kill came before they went. Returns how many answers they were of.
+        """
+        runs = await self._kept_runs()
+        async with self._database.read() as session:
+            orphans = runs.difference(await store.unfinished(session, true()))
+        if orphans:
+            await self._erase_runs(orphans)
+        return len(orphans)
 
     @unbroken
     async def begin(

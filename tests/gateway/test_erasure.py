@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+from sqlalchemy import delete
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -19,6 +20,7 @@ from typer.testing import CliRunner
 from annotation.push import shown
 from annotation.record import Record
 from gateway.cli_traces import app
+from gateway.conversations.store import Conversation
 from rlhf.data.folder import MANIFEST
 from rlhf.registry import PAIRS, Registry
 from tests.annotation.tasks import a_task
@@ -266,6 +268,14 @@ async def test_the_steps_of_an_answer_that_stopped_early_go_with_its_conversatio
     assert str(steps) in {file.removesuffix("-wal") for file in holding(steps.parent, SECRET)}
     assert (await gateway.client.delete(found)).status_code == 204
     assert [file for file in holding(steps.parent, SECRET) if "checkpoints" in file] == []
+    found = await stopped()
+    services = gateway.app.state.services
+    assert await services.conversations.erase_orphans() == 0, "it may be tried again"
+    async with services.database.write() as session:  # as after a kill between the record and the steps
+        await session.execute(delete(Conversation).where(Conversation.id == found.rsplit("/", 1)[-1]))
+    assert await services.conversations.erase_orphans() == 1, "which every start does"
+    await services.database.empty_log()
+    assert holding(steps.parent, SECRET) == []
     await stopped()
     me = (await gateway.client.get("/api/v1/me")).json()["id"]
     assert (await erased(gateway, f"/api/v1/users/{me}/data"))["conversations"] == 1
