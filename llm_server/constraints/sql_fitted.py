@@ -48,6 +48,21 @@ class FittedWriter(Writer):
         whole = [number for number in self._said.numbers if number.isdigit() and 0 < int(number) < 10_000]
         return f'(" LIMIT " {_any(dict.fromkeys(["1", *whole]))})?'
 
+    def _group_terms(self, scope: Scope) -> list[str]:
+        """Not by a measure, which every row has its own of; a year is none."""
+        fit = self._chosen(scope, lambda one: self._kind(one) != "number" or "year" in one[1].lower())
+        return fit or [self._term(scope)]
+
+    def _order_terms(self, scope: Scope) -> list[str]:
+        """By names only where the alphabet was asked for: `top five` is by a figure."""
+        if self._said.asks("sort"):
+            return [self._term(scope)]
+        return self._chosen(scope, lambda column: self._kind(column) not in {"text", "key"})
+
+    def _chosen(self, scope: Scope, keep: Callable[[Column], bool]) -> list[str]:
+        columns = self._kept(scope, keep)
+        return self._functions(scope) + ([columns] if columns else [])
+
     def _together(self, tests: Sequence[str], hint: str) -> str | None:
         if not tests:
             return None
@@ -56,7 +71,7 @@ class FittedWriter(Writer):
 
     def _tests(self, scope: Scope, column: Column) -> list[str]:
         """Conditions on one column."""
-        kind, said = self._schema.kinds.get(column), self._said
+        kind, said = self._kind(column), self._said
         name = choice(*map(literal, spelled(scope, column)))
         equal = '(" = " | " <> " | " != ")' if said.asks("not") else '" = "'
         out = [f"{name} {equal} {text}" for text in self._texts(column)]
@@ -81,7 +96,7 @@ class FittedWriter(Writer):
     def _texts(self, column: Column) -> list[str]:
         """What a column may be equal to, in quotes: its own cells, and any name where it holds text."""
         out = [_texts(self._cells[column])] if column in self._cells else []
-        if self._names and self._schema.kinds.get(column) in {"text", None}:
+        if self._names and self._kind(column) in {"text", None}:
             out.append(self._names)
         return out
 
@@ -110,7 +125,7 @@ class FittedWriter(Writer):
         out.append(f'"COUNT(" ("DISTINCT ")? {every} ")"')
         if numbers := self._kept(scope, self._is_number):
             out.append(f'("SUM" | "AVG") "(" {numbers} (" * " {numbers})? ")"')
-        if ordered := self._kept(scope, lambda column: self._schema.kinds.get(column) != "key"):
+        if ordered := self._kept(scope, lambda column: self._kind(column) != "key"):
             out.append(f'("MIN" | "MAX") "(" {ordered} ")"')
         return out
 
@@ -126,12 +141,15 @@ class FittedWriter(Writer):
         some = any(keep((table, column)) for table in scope.tables for column in self._schema.tables[table])
         return self._columns(scope, keep) if some else None
 
+    def _kind(self, column: Column) -> str | None:
+        return self._schema.kinds.get(column)
+
     def _is_number(self, column: Column) -> bool:
-        return self._schema.kinds.get(column) in {"number", None}
+        return self._kind(column) in {"number", None}
 
     def _is_dated(self, column: Column) -> bool:
-        kind = self._schema.kinds.get(column)
-        return kind == "date" or (kind is None and any(part in column[1].lower() for part in DATED))
+        named = any(part in column[1].lower() for part in DATED)
+        return self._kind(column) == "date" or (self._kind(column) is None and named)
 
 
 def _any(texts: Iterable[str]) -> str:

@@ -77,9 +77,8 @@ class Writer:
         """WHERE, GROUP BY, HAVING, ORDER BY, LIMIT over these tables; any of them or none."""
         aggregate = self._aggregate(scope)
         names = [literal(name) for name in aliases(select_list)]
-        term = self._term(scope)
-        group = choice(*names, term)
-        order = f'{choice(*names, aggregate, term)} (" DESC" | " ASC")?'
+        group = choice(*names, *self._group_terms(scope))
+        order = f'{choice(*names, aggregate, *self._order_terms(scope))} (" DESC" | " ASC")?'
         having = _optional('" HAVING "', self._having(scope, choice(aggregate, *names)))
         parts = [
             _optional('" WHERE "', self._where(scope)),
@@ -103,6 +102,12 @@ class Writer:
     def _term(self, scope: Scope) -> str:
         column = self._columns(scope)
         return self._rules.add(f"term-{scope.key}", choice(*self._functions(scope), column))
+
+    def _group_terms(self, scope: Scope) -> list[str]:
+        return [self._term(scope)]
+
+    def _order_terms(self, scope: Scope) -> list[str]:
+        return [self._term(scope)]
 
     def _test(self, term: str, value: str, hint: str) -> str:
         """Comparisons joined by AND and OR, one level of brackets."""

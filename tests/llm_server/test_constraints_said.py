@@ -78,6 +78,7 @@ BRAZIL = {"Customer.Country": ["Brazil"]}
         ("customers whose city contains burg", f"{COUNT} WHERE City LIKE '%burg%'", {}),
         ("invoices over 1,200.50 in total", "SELECT COUNT(*) FROM Invoice WHERE Total > 1200.50", {}),
         ("invoices from 5 to 9", "SELECT COUNT(*) FROM Invoice WHERE Quantity BETWEEN 5 AND 9", {}),
+        ("cities in alphabetical order", "SELECT City FROM Customer ORDER BY City", {}),
         ("customer 12", "SELECT FirstName FROM Customer WHERE CustomerId = 12", {}),
         (
             "revenue of 2023",
@@ -124,6 +125,8 @@ def test_what_was_said_can_be_asked(walker: Walker, question: str, statement: st
         ("revenue", "SELECT SUM(City) FROM Customer", {}),
         ("revenue", "SELECT SUM(CustomerId) FROM Invoice", {}),
         ("revenue", "SELECT Total * -28 FROM Invoice", {}),
+        ("the top five customers", "SELECT FirstName FROM Customer ORDER BY City DESC LIMIT 5", {}),
+        ("how many invoices each", "SELECT Total, COUNT(*) FROM Invoice GROUP BY Total", {}),
         ("groups", "SELECT City FROM Customer GROUP BY City HAVING COUNT(*) > 4", {}),
     ],
 )
