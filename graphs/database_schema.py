@@ -12,7 +12,8 @@ from typing import Any
 PROMPTS = Path(__file__).parent / "prompts"
 CACHE_SECONDS = 300.0
 _TEXTS = re.compile(r"CHAR|TEXT|CLOB|STRING|ENUM")
-_DATED = re.compile(r"(^|_)(date|time|day|at)$")
+_NUMBERS = re.compile(r"\b\w*INT(EGER|\d)?\b(?<!POINT)|REAL|NUM|DEC|FLOA|DOUB|MONEY|SERIAL")
+_DATED = re.compile(r"^date_|(^|_)(date|time|day|at|on|birthday|datetime|timestamp)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,9 @@ class Schema:
         """The schema with the cells of a structured result of sql_values; as it is where the tool failed."""
         if structured is None:
             return self
-        found = {f"{one['table']}.{one['column']}": one["cells"] for one in structured["named"]}
+        found: dict[str, list[str]] = {}
+        for one in structured["named"]:
+            found.setdefault(f"{one['table']}.{one['column']}", []).extend(one["cells"])
         return replace(self, cells=found)
 
     def fitted(self, fits: Callable[[str], bool], question: str) -> Schema:
@@ -129,20 +132,19 @@ def _database(entry: dict[str, Any]) -> Database:
 def _table(entry: dict[str, Any]) -> Table:
     references = {key["column"]: key["references"] for key in entry.get("foreign_keys", ())}
     columns = entry["columns"]
-    kinds = {column["name"]: _kind(column, column["name"] in references) for column in columns}
-    return Table(
-        entry["name"], tuple(kinds), references, {name: kind for name, kind in kinds.items() if kind}
-    )
+    # Of a key of several columns each may be a date or a number of its own.
+    keys = [column["name"] for column in columns if column.get("primary_key")]
+    known = set(references) | (set(keys) if len(keys) == 1 else set())
+    held = {c["name"]: "key" if c["name"] in known else _kind(c) for c in columns}
+    return Table(entry["name"], tuple(held), references, {name: kind for name, kind in held.items() if kind})
 
 
-def _kind(column: dict[str, Any], points: bool) -> str:
+def _kind(column: dict[str, Any]) -> str:
     """What a column holds, by its type; dates of SQLite are texts, told by their name. Empty: not known."""
-    if points or column.get("primary_key"):
-        return "key"
     declared, name = str(column.get("type", "")).upper(), "_".join(_parts(column["name"]))
     if re.search(r"DATE|TIME", declared) or (_TEXTS.search(declared) and _DATED.search(name)):
         return "date"
-    if re.search(r"INT|REAL|NUM|DEC|FLOA|DOUB|MONEY|SERIAL", declared):
+    if _NUMBERS.search(declared):
         return "number"
     return "text" if _TEXTS.search(declared) else ""
 

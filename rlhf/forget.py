@@ -15,6 +15,7 @@ from rlhf.data.withdraw import ENDINGS, Person, clear, is_dataset, kept, row_fil
 from rlhf.errors import DatasetError
 from rlhf.pipelines.outputs import RECORD
 from rlhf.registry import Registry, Version
+from rlhf.report import JSON as REPORT
 from rlhf.report import silence
 
 REASON = "somebody whose rows it held was forgotten"
@@ -108,6 +109,7 @@ def _dataset(
             versions = learnt.get(entry["digest"], [])
             # Before the rows: after a kill in between they are found again, and with them what is left here.
             _silence(places, versions, done)
+            _evaluations(places, done)
             withdraw(folder, found, REASON)
             about = {name: entry[name] for name in ("digest", "kind")}
             adapters = [f"{version.name}@{version.short}" for version in versions]
@@ -119,15 +121,26 @@ def _dataset(
 
 
 def _silence(places: list[Path], versions: list[Version], done: Forgotten) -> None:
-    """Take answers out of the reports of these versions and of all evaluations that are kept."""
-    for folder in (*(version.folder for version in versions), *places):
-        done.reports += silence(folder)
-    for place in places:
-        for output in sorted((place / "steps").glob("*")):
-            record = output / RECORD if output.is_dir() else output
-            if record.is_file() and '"answers"' in record.read_text(encoding="utf-8"):
+    """Take answers out of the reports of these versions and their heirs, and of the places of reports."""
+    digests = {version.digest for version in versions}
+    learnt = [version.folder for place in places for version in Registry(place).with_heirs(digests)]
+    for folder in (*learnt, *places):
+        try:
+            done.reports += silence(folder)
+        except OSError as error:
+            done.missed(f"the report in {folder.name}", error, DELETE)
+
+
+def _evaluations(places: list[Path], done: Forgotten) -> None:
+    """Delete outputs of steps that hold answers."""
+    for output in sorted(path for place in places for path in (place / "steps").glob("*")):
+        records = [output / RECORD, output / REPORT] if output.is_dir() else [output]
+        try:
+            if any(file.is_file() and b'"answers"' in file.read_bytes() for file in records):
                 shutil.rmtree(output) if output.is_dir() else output.unlink()
                 done.copies += 1
+        except OSError as error:
+            done.missed(f"the output of step {output.name[:13]}", error, DELETE)
 
 
 def _step(folder: Path, person: Person, done: Forgotten) -> None:

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -183,7 +183,12 @@ class Registry:
         versions = [v for name in self.names() for v in self.versions(name)]
         known = [name for name in (user, self.pseudonyms.known(user)) if name]
         touched = {v.digest for v in versions if any(v.saw(name) for name in known)}
-        grew = True
+        return self.with_heirs(touched)
+
+    def with_heirs(self, digests: Iterable[str]) -> list[Version]:
+        """These versions, and all that were trained on from one of them."""
+        versions = [v for name in self.names() for v in self.versions(name)]
+        touched, grew = set(digests), True
         while grew:
             heirs = {v.digest for v in versions if v.lineage().get("parent") in touched}
             grew = not heirs <= touched

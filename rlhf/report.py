@@ -8,6 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rlhf.registry import write
+
+JSON = "report.json"
 STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1d2330}"
     "table{border-collapse:collapse;margin:1rem 0}td,th{border-bottom:1px solid #d5dae3;padding:.3rem .8rem;"
@@ -36,23 +39,28 @@ def write_report(folder: Path, content: Mapping[str, Any]) -> None:
     `content`: `title`, `decision` (of the gate), `evaluation`, `trained`, `steps` (rows of their table).
     """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "report.json").write_text(
-        json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
     (folder / "report.html").write_text(page(content), encoding="utf-8")
     (folder / "report.md").write_text(markdown(content), encoding="utf-8")
+    # Last: what it says is true of the others too.
+    write(folder / JSON, dict(content))
 
 
 def silence(folder: Path) -> bool:
-    """Write a folder's report anew without the answers in it, which may repeat what somebody said. False
-    where it has no report, or one without answers.
+    """Write a folder's report anew without the answers in it, which may repeat what somebody said; one that
+    cannot be written anew is deleted. False where there is none, or one without answers. OSError.
     """
-    file = folder / "report.json"
-    content = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    if not content.get("evaluation", {}).get("answers"):
+    file = folder / JSON
+    if not file.is_file():
         return False
-    content["evaluation"]["answers"] = []
-    write_report(folder, content)
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        if not content["evaluation"]["answers"]:
+            return False
+        content["evaluation"]["answers"] = []
+        write_report(folder, content)
+    except (ValueError, KeyError, TypeError, ImportError):
+        for name in ("report.html", "report.md", JSON):
+            (folder / name).unlink(missing_ok=True)
     return True
 
 

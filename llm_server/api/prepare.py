@@ -73,13 +73,15 @@ def chat_job(model: ChatModel, request: ChatRequest, embed: Embed | None = None)
     messages = [_plain(message) for message in request.messages]
     tools = [tool.model_dump(exclude_none=True) for tool in request.tools or ()]
     tokens = model.template.tokens(messages, tools, **_template_variables(request))
+    wanted = request.max_completion_tokens or request.max_tokens
+    max_tokens(model, tokens, wanted)  # Too long a prompt is refused before a grammar is written for it.
     make_guide, calls, at_once = _guide(model, request, messages, [tool["function"] for tool in tools], embed)
     thinking = _in_thought(model.engine.backend.vocabulary, tokens)
     if thinking and at_once:
         # The grammar holds from the first token on: no room is left for the thought that the template opened.
         tokens += model.engine.backend.vocabulary.tokenize(f"\n{THOUGHT}\n\n", special=True)
         thinking = False
-    limit = max_tokens(model, tokens, request.max_completion_tokens or request.max_tokens)
+    limit = max_tokens(model, tokens, wanted)
     scores = (request.top_logprobs or 0) if request.logprobs else None
     params = sampling(model, request, scores)
     return Job(

@@ -12,43 +12,46 @@ from llm_server.constraints.english import OPENERS
 from llm_server.constraints.gbnf import Rules, choice, literal
 from llm_server.engine.grammar import Grammar
 
-TABLE = re.compile(r"\A[^\n]+\n(?P<rows>.*)\n?\((?P<count>\d+)\+? rows?\)\s*\Z", re.S)
+TABLE = re.compile(r"\A[^\n]+\n(?P<rows>.*)\n?\((?P<count>\d{1,9})\+? rows?\)\s*\Z", re.S)
+MAX_CELLS = 400
+"""Beyond this a grammar costs more than it helps."""
 SOFT = "[^0-9A-Z]"
 """What may be said freely."""
+BREAK = "[^0-9A-Za-z]"
+"""What ends a word."""
 GAP = 40
 """Characters between two cells of a row."""
 
 
 def cells_grammar(text: str, asked: str) -> Grammar | None:
-    """Grammar of an answer about the result in `text`, a tool message; None where it is no result. Numbers
-    of the question (`asked`) may be said again, and the number of rows.
+    """Grammar of an answer about the result in `text`, a tool message; None where it is no result or too
+    large. Numbers and capitals of the question (`asked`) may be said again, and the number of rows.
     """
     table = TABLE.match(text)
     lines = table["rows"].splitlines() if table else []
     rows = [cells for line in lines if (cells := [c.strip() for c in line.split(" | ") if c.strip()])]
-    if table is None or not rows:
+    if table is None or not rows or sum(map(len, rows)) > MAX_CELLS:
         return None
     rules = Rules()
     count = int(table["count"])
-    numbers = [str(count), *(str(count - shown) for shown in (10, len(rows)) if count > shown)]
-    numbers += re.findall(r"\d+", asked)
-    opener = rules.add("opener", f"{choice(*map(literal, OPENERS))} [^A-Za-z0-9]")
-    number = rules.add("number", f"{choice(*map(literal, dict.fromkeys(numbers)))} [^A-Za-z0-9]")
-    row = rules.add("row", choice(*dict.fromkeys(_row(cells, alone=len(rows) == 1) for cells in rows)))
-    soft = rules.add("soft", SOFT)
-    return Grammar(rules.text(f"({soft} | {opener} | {number} | {row})*"), example=", ".join(rows[0]))
+    counts = [str(count), *(str(count - shown) for shown in (10, len(rows)) if count > shown)]
+    again = re.findall(r"\d+|[A-Z]\w*", asked)
+    said = rules.add("said", choice(*map(literal, dict.fromkeys([*OPENERS, *counts, *again]))))
+    rules.add("gap", f"{BREAK} {SOFT}{{0,{GAP - 1}}}")
+    row = rules.add("row", choice(*(_only(rules, rows[0]) if len(rows) == 1 else map(_whole, rows))))
+    whole = rules.add("whole", f"{said} | {row}")
+    return Grammar(rules.text(f"({SOFT} | {whole} {BREAK})* ({whole})?"), example=", ".join(rows[0]))
 
 
-def _row(cells: Sequence[str], alone: bool) -> str:
-    """The cells of one row in their order; of the only row any of them, of several rows all."""
-    if alone:
-        return choice(*(_from(cells[i:], optional=True) for i in range(len(cells))))
-    return _from(cells, optional=False)
+def _whole(cells: Sequence[str]) -> str:
+    """Every cell of one of several rows."""
+    return " gap ".join(map(literal, cells))
 
 
-def _from(cells: Sequence[str], optional: bool) -> str:
-    rest = ""
+def _only(rules: Rules, cells: Sequence[str]) -> list[str]:
+    """Some cells of the only row, beginning with any of them."""
+    begins: list[str] = []
     for cell in reversed(cells):
-        more = f"{SOFT}{{1,{GAP}}} {rest}" if rest else ""
-        rest = f"{literal(cell)} {f'({more})?' if more and optional else more}".strip()
-    return rest
+        more = f" (gap {begins[-1]})?" if begins else ""
+        begins.append(rules.add("cell", literal(cell) + more))
+    return begins

@@ -11,5 +11,6 @@ STOP_WORDS = frozenset(_WORDS["stop"].split())
 """Words of questions that are no names of things."""
 OPENERS: list[str] = _WORDS["openers"].split()
 """Words that begin a sentence without being a name."""
-COUNTED: list[str] = _WORDS["counted"].split()
-"""Numbers from two on."""
+COUNTED: dict[str, int] = _WORDS["counted"]
+"""Numbers by their words; `one` says too many other things."""
+MONTHS: list[str] = _WORDS["months"].split()

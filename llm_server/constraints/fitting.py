@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from llm_server.constraints.english import STOP_WORDS
 from llm_server.constraints.quotes import Quote
 from llm_server.constraints.said import PARTS, singular
 from llm_server.constraints.sql_schema import SqlSchema
@@ -46,13 +47,30 @@ def narrowed(function: dict[str, Any], users: Sequence[str]) -> dict[str, Any]:
     parameters = function.get("parameters") or {}
     properties = parameters.get("properties") or {}
     fitting = {
-        name: {**schema, "x-sql": _about(schema["x-sql"], users)}
+        name: {**schema, "x-sql": _about(_meant(schema["x-sql"], users), users)}
         for name, schema in properties.items()
         if isinstance(schema, Mapping) and "x-sql" in schema
     }
     if not fitting:
         return function
     return {**function, "parameters": {**parameters, "properties": {**properties, **fitting}}}
+
+
+def _meant(value: Any, users: Sequence[str]) -> Any:
+    """The extension's value without cells that are words of every question: `ON` in `the albums on the list`
+    is no state, unless it is written so.
+    """
+    named = value.get("values") if isinstance(value, Mapping) else None
+    if not isinstance(named, Mapping):
+        return value
+    said = " ".join(users)
+
+    def is_meant(cell: Any) -> bool:
+        common = isinstance(cell, str) and cell.lower() in STOP_WORDS
+        return not common or (not cell.islower() and re.search(rf"\b{re.escape(cell)}\b", said) is not None)
+
+    kept = {c: [v for v in cells if is_meant(v)] for c, cells in named.items() if isinstance(cells, list)}
+    return {**value, "values": {column: cells for column, cells in kept.items() if cells}}
 
 
 def _about(value: Any, users: Sequence[str]) -> Any:

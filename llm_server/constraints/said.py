@@ -5,16 +5,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from llm_server.constraints.english import COUNTED, CUES, STOP_WORDS
+from llm_server.constraints.english import COUNTED, CUES, MONTHS, STOP_WORDS
 from llm_server.constraints.spans import WORD
 
 LATEST = 3
 """Texts of the user that are read, the last ones: `and in Germany?` goes on with what was asked before."""
+MAX_CHARS = 1500
+"""Of one of them: a grammar is written in the time of everybody's next token."""
 LONGEST = 6
 """Words of a name."""
-MAX_NAMES = 200
+MAX_NAMES, MAX_FIGURES = 200, 40
 _NUMBER = re.compile(r"(?<![\w.,-])-?\d+(?:,\d{3})*(?:\.\d+)?(?!\w|[,.-]\d)")
-_DATE = re.compile(r"\b\d{4}-\d{2}(?:-\d{2})?\b")
+_DATE = re.compile(r"\b\d{4}-\d{2}-\d{2}\b")
+_MONTH = re.compile(r"\b\d{4}-\d{2}\b(?!-)")
+_NAMED_MONTH = re.compile(rf"\b({'|'.join(MONTHS)})\b(?: of)?,? ([12]\d{{3}})\b")
 _YEAR = re.compile(r"\b[12]\d{3}\b")
 _QUOTED = re.compile(r"[\"“„«](.{1,80}?)[\"”“»]|(?<!\w)'([^']{1,80})'(?!\w)")
 
@@ -29,39 +33,52 @@ class Said:
     @classmethod
     def of(cls, texts: Sequence[str], identifiers: Iterable[str]) -> "Said":
         words = frozenset(singular(part) for name in identifiers for part in PARTS.findall(name))
-        return cls(tuple(texts[-LATEST:]), words)
+        return cls(tuple(text[-MAX_CHARS:] for text in texts[-LATEST:]), words)
+
+    @cached_property
+    def _lower(self) -> str:
+        return "\n".join(self.texts).lower()
 
     @cached_property
     def numbers(self) -> tuple[str, ...]:
-        """Numbers as SQL writes them, said in figures or in words; `one` says too many other things."""
+        """Numbers as SQL writes them, said in figures or in words."""
         found = [m.replace(",", "") for text in self.texts for m in _NUMBER.findall(text)]
-        spelled = [
-            str(COUNTED.index(word) + 2)
-            for text in self.texts
-            for word in re.findall(r"[a-z]+", text.lower())
-            if word in COUNTED
-        ]
-        return tuple(dict.fromkeys(found + spelled))
+        spelled = [str(COUNTED[word]) for word in re.findall(r"[a-z]+", self._lower) if word in COUNTED]
+        return _first(found + spelled)
 
     @cached_property
     def dates(self) -> tuple[str, ...]:
-        """`2024-05-01` or `2024-05`."""
-        return tuple(dict.fromkeys(m for text in self.texts for m in _DATE.findall(text)))
+        """`2024-05-01`"""
+        return _first(_DATE.findall(self._lower))
+
+    @cached_property
+    def months(self) -> tuple[str, ...]:
+        """`2024-05`, also for `May 2024`."""
+        named = [f"{year}-{MONTHS.index(name) + 1:02}" for name, year in _NAMED_MONTH.findall(self._lower)]
+        return _first(_MONTH.findall(self._lower) + named)
 
     @cached_property
     def years(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(m for text in self.texts for m in _YEAR.findall(text)))
+        return _first(_YEAR.findall(self._lower))
 
-    def asks(self, cue: str) -> bool:
-        """Whether the words ask for `like`, `null`, `not` or `select` (a comparison with another SELECT)."""
-        return any(re.search(CUES[cue], text.lower()) for text in self.texts)
+    @cached_property
+    def cues(self) -> frozenset[str]:
+        """The kinds of conditions that the words ask for: keys of `english.CUES`."""
+        return frozenset(cue for cue, pattern in CUES.items() if re.search(pattern, self._lower))
+
+    @cached_property
+    def parts(self) -> tuple[str, ...]:
+        """What a text may be asked to contain: every word, and every name."""
+        words = [m.group() for text in self.texts for m in WORD.finditer(text) if m.group()[0].isalnum()]
+        cased = [form for word in words for form in (word, word.lower(), word[:1].upper() + word[1:])]
+        return tuple(dict.fromkeys([*self.names(()), *cased]))[:MAX_NAMES]
 
     def names(self, known: Iterable[str]) -> list[str]:
         """What may be the name of something: quoted text, and runs of words that begin and end with neither a
         word of the schema nor one that every question has. Where `known` names are said already, only those
         with a capital that are no part of them.
         """
-        taken = [name.lower() for name in known]
+        taken = [f" {name.lower()} " for name in known]
         out: dict[str, None] = {}
         for text in self.texts:
             out.update(dict.fromkeys(one or other for one, other in _QUOTED.findall(text)))
@@ -77,7 +94,8 @@ class Said:
                 continue
             for j in range(i, min(len(found), i + LONGEST)):
                 run = text[first.start() : found[j].end()]
-                if good[j] and not any(run.lower() in name or name in run.lower() for name in taken):
+                padded = f" {run.lower()} "
+                if good[j] and not any(padded in name or name in padded for name in taken):
                     yield run
 
     def _is_name(self, word: str) -> bool:
@@ -86,6 +104,10 @@ class Said:
         return any(map(str.isalnum, word)) and not (
             plain in STOP_WORDS or singular(plain) in self.things or _NUMBER.fullmatch(word)
         )
+
+
+def _first(found: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(found))[:MAX_FIGURES]
 
 
 PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")

@@ -23,13 +23,23 @@ class FittedWriter(Writer):
 
     def __init__(self, rules: Rules, schema: SqlSchema, user_texts: Sequence[str]) -> None:
         super().__init__(rules, schema, user_texts, free=False)
-        self._cells = schema.values or {}
         columns = (column for columns in schema.tables.values() for column in columns)
-        self._said = Said.of(user_texts, (*schema.tables, *columns))
-        names = self._said.names(cell for cells in self._cells.values() for cell in cells)
-        # One rule for all columns: a wide schema would repeat them a hundred times.
-        self._names = rules.add("sql-names", _texts(names)) if names else None
-        self._numbers = rules.add("sql-said", _any(self._said.numbers)) if self._said.numbers else None
+        self._said = said = Said.of(user_texts, (*schema.tables, *columns))
+        # A year that some cell has too is a year where there are dates.
+        years = said.years if "date" in schema.kinds.values() else ()
+        cells = {c: [v for v in values if v not in years] for c, values in (schema.values or {}).items()}
+        # One rule each for all columns: a wide schema would repeat them a hundred times.
+        self._cells = {c: rules.add("sql-cell", _quoted(values)) for c, values in cells.items() if values}
+        self._names = self._rule("sql-names", said.names(v for values in cells.values() for v in values))
+        self._numbers = rules.add("sql-said", _any(said.numbers)) if said.numbers else None
+        self._years = rules.add("sql-year", _any(said.years)) if said.years else None
+        self._months = self._rule("sql-month", said.months)
+        self._dates = self._rule("sql-day", said.dates)
+        like = f'"\'" "%"? {choice(*(escape(one, "sql") for one in said.parts))} "%"? "\'"'
+        self._parts = rules.add("sql-part", like) if "like" in said.cues and said.parts else None
+
+    def _rule(self, name: str, texts: Sequence[str]) -> str | None:
+        return self._rules.add(name, _quoted(texts)) if texts else None
 
     def _where(self, scope: Scope) -> str | None:
         one = [
@@ -41,7 +51,9 @@ class FittedWriter(Writer):
         return self._together(one, f"where-{scope.key}")
 
     def _having(self, scope: Scope, term: str) -> str | None:
-        tests = [f"{term} {COMPARE} {self._numbers}"] if self._numbers else []
+        numbers = [self._numbers] if self._numbers else []
+        numbers += ['"1"'] if "several" in self._said.cues else []
+        tests = [f"{term} {COMPARE} {choice(*numbers)}"] if numbers else []
         return self._together(tests, f"having-{scope.key}")
 
     def _limit(self) -> str:
@@ -55,7 +67,7 @@ class FittedWriter(Writer):
 
     def _order_terms(self, scope: Scope) -> list[str]:
         """By names only where the alphabet was asked for: `top five` is by a figure."""
-        if self._said.asks("sort"):
+        if "sort" in self._said.cues:
             return [self._term(scope)]
         return self._chosen(scope, lambda column: self._kind(column) not in {"text", "key"})
 
@@ -71,53 +83,49 @@ class FittedWriter(Writer):
 
     def _tests(self, scope: Scope, column: Column) -> list[str]:
         """Conditions on one column."""
-        kind, said = self._kind(column), self._said
+        kind, cues = self._kind(column), self._said.cues
         name = choice(*map(literal, spelled(scope, column)))
-        equal = '(" = " | " <> " | " != ")' if said.asks("not") else '" = "'
+        equal = '(" = " | " <> " | " != ")' if "not" in cues else '" = "'
         out = [f"{name} {equal} {text}" for text in self._texts(column)]
-        if len(self._cells.get(column, ())) > 1:
-            cell = _texts(self._cells[column])
-            out.append(f'{name} " IN (" {cell} (", " {cell}){{1,4}} ")"')
-        if kind in {"number", None} and self._numbers:
+        if cell := self._cells.get(column):
+            no = '(" NOT")? ' if "not" in cues else ""
+            out.append(f'{name} {no}" IN (" {cell} (", " {cell}){{1,4}} ")"')
+        if kind in {"number", "key", None} and self._numbers:
             out.append(f"{name} {COMPARE} {self._numbers}")
             out.append(f'{name} " BETWEEN " {self._numbers} " AND " {self._numbers}')
-        if kind == "key" and self._numbers:
-            out.append(f'{name} " = " {self._numbers}')
         if self._is_dated(column):
             out += self._date_tests(name)
-        if kind in {"text", None} and said.asks("like"):
-            out += self._like_tests(name)
-        if said.asks("null"):
+        if kind in {"text", None} and self._parts:
+            out.append(f'{name} (" NOT")? " LIKE " {self._parts}')
+        if "null" in cues:
             out.append(f'{name} " IS " ("NOT ")? "NULL"')
-        if kind in {"number", None} and said.asks("select"):
+        if kind in {"number", None} and "select" in cues:
             out.append(f'{name} {COMPARE} "(" {self._subselect()} ")"')
         return out
 
     def _texts(self, column: Column) -> list[str]:
         """What a column may be equal to, in quotes: its own cells, and any name where it holds text."""
-        out = [_texts(self._cells[column])] if column in self._cells else []
+        out = [self._cells[column]] if column in self._cells else []
         if self._names and self._kind(column) in {"text", None}:
             out.append(self._names)
         return out
 
-    def _like_tests(self, name: str) -> list[str]:
-        parts = self._said.names(())
-        if not parts:
-            return []
-        part = self._rules.add("sql-part", choice(*(escape(one, "sql") for one in parts)))
-        return [f'{name} (" NOT")? " LIKE \'" "%"? {part} "%"? "\'"']
-
     def _date_tests(self, name: str) -> list[str]:
-        said = self._said
         out = []
-        if said.years:
-            years = _any(said.years)
-            out.append(f'"strftime(\'%Y\', " {name} ") = \'" {years} "\'"')
-            out.append(f'"EXTRACT(YEAR FROM " {name} ") = " {years}')
-        if said.dates:
-            date = f'"\'" {_any(said.dates)} "\'"'
-            out.append(f"{name} {COMPARE} {date}")
-            out.append(f'{name} " BETWEEN " {date} " AND " {date}')
+        if self._years:
+            year, quoted = f'"strftime(\'%Y\', " {name} ")"', f'"\'" {self._years} "\'"'
+            out += [f"{year} {COMPARE} {quoted}", f'{year} " BETWEEN " {quoted} " AND " {quoted}']
+            extracted = f'"EXTRACT(YEAR FROM " {name} ")"'
+            out.append(f"{extracted} {COMPARE} {self._years}")
+            out.append(f'{extracted} " BETWEEN " {self._years} " AND " {self._years}')
+        if self._months:
+            out.append(f'"strftime(\'%Y-%m\', " {name} ")" {COMPARE} {self._months}')
+        if self._dates:
+            day = f'({name} | "date(" {name} ")")'
+            out += [
+                f"{day} {COMPARE} {self._dates}",
+                f'{day} " BETWEEN " {self._dates} " AND " {self._dates}',
+            ]
         return out
 
     def _aggregates(self, scope: Scope) -> list[str]:
@@ -156,5 +164,5 @@ def _any(texts: Iterable[str]) -> str:
     return choice(*map(literal, texts))
 
 
-def _texts(cells: Iterable[str]) -> str:
-    return f'"\'" {choice(*(escape(cell, "sql") for cell in dict.fromkeys(cells)))} "\'"'
+def _quoted(texts: Iterable[str]) -> str:
+    return f'"\'" {choice(*(escape(text, "sql") for text in dict.fromkeys(texts)))} "\'"'

@@ -10,13 +10,14 @@ from typing import Any
 
 MAX_COLUMNS = 150
 """Beyond this a grammar costs more than it helps."""
-MAX_VALUES = 20
-"""Cells of a column that may be named at once."""
+MAX_VALUES, MAX_CELL = 20, 200
+"""Cells of a column that may be named at once, and characters of one."""
 Column = tuple[str, str]
 """(table, column)"""
 Link = tuple[Column, Column]
 KINDS = ("key", "number", "date", "text")
 _PLAIN = re.compile(r"[A-Za-z_]\w*")
+_LONE = re.compile("[\ud800-\udfff]")
 _STRING = re.compile(r"'(?:[^']|'')*'")
 
 
@@ -45,22 +46,22 @@ class SqlSchema:
         """From the `x-sql` extension; None where it is malformed, empty or too large."""
         if not isinstance(value, Mapping) or not isinstance(value.get("tables"), Mapping):
             return None
-        tables = {str(t): tuple(map(str, columns)) for t, columns in value["tables"].items() if columns}
+        tables = {
+            str(table): tuple(map(str, columns))
+            for table, columns in value["tables"].items()
+            if isinstance(columns, list) and columns
+        }
         if not tables or sum(map(len, tables.values())) > MAX_COLUMNS:
             return None
-        links = []
-        for left, right in value.get("foreign_keys") or ():
-            a, b = (tuple(str(end).rsplit(".", 1)) for end in (left, right))
-            if len(a) == len(b) == 2 and a[0] in tables and b[0] in tables:
-                links.append(((a[0], a[1]), (b[0], b[1])))
         kinds = {column: kind for column, kind in _by_column(value.get("kinds"), tables) if kind in KINDS}
         named = value.get("values")
         values = {
-            column: tuple(map(str, cells[:MAX_VALUES]))
+            column: tuple(cell for cell in cells[:MAX_VALUES] if _is_cell(cell))
             for column, cells in _by_column(named, tables)
-            if isinstance(cells, list) and cells
+            if isinstance(cells, list)
         }
-        return cls(tables, tuple(links or _guessed(tables)), kinds, None if named is None else values)
+        links = tuple(_links(value.get("foreign_keys"), tables)) or tuple(_guessed(tables))
+        return cls(tables, links, kinds, None if named is None else {c: v for c, v in values.items() if v})
 
     def joins(self, known: Iterable[str]) -> dict[str, list[str]]:
         """Conditions that join a table that is not known yet, by table, in both orders."""
@@ -103,7 +104,9 @@ class SqlSchema:
     def pattern(self) -> re.Pattern[str]:
         """The tables of FROM up to the last complete one; something must follow it."""
         table = "(?:" + "|".join(map(re.escape, self._names)) + ")"
-        pair = r"[^\s,()']+ = [^\s,()']+"
+        columns = {qualified(*column) for link in self.links for column in link}
+        column = "(?:" + "|".join(map(re.escape, sorted(columns, key=len, reverse=True))) + ")"
+        pair = f"{column} = {column}"
         join = rf" (?:(?:INNER|LEFT) )?JOIN {table} ON {pair}(?=[\s)])"
         return re.compile(rf" (?P<table>{table})(?=[\s)])(?P<joins>(?:{join})*)")
 
@@ -131,6 +134,20 @@ class SqlSchema:
         else:
             fit = [t for t in self.tables if tables <= self.reachable(t)]
         return fit or list(self.tables)
+
+
+def _links(value: Any, tables: Mapping[str, tuple[str, ...]]) -> Iterator[Link]:
+    """The pairs of `Table.Column` whose tables there are."""
+    for pair in value if isinstance(value, list) else ():
+        ends = [str(end).rpartition(".") for end in pair] if isinstance(pair, list | tuple) else []
+        if len(ends) == 2 and all(table in tables for table, _, _ in ends):
+            (one, _, column), (other, _, key) = ends
+            yield (one, column), (other, key)
+
+
+def _is_cell(value: Any) -> bool:
+    """A short text that can be written: half of a surrogate pair cannot."""
+    return isinstance(value, str) and len(value) <= MAX_CELL and not _LONE.search(value)
 
 
 def _by_column(value: Any, tables: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[Column, Any]]:

@@ -44,3 +44,31 @@ def test_nothing_to_parse() -> None:
 
 def test_words_of_identifiers() -> None:
     assert words("CustomerId first_name Invoices") == {"customer", "first", "name", "invoice"}
+
+
+def test_what_columns_hold_is_told_by_their_types_and_sqlites_dates_by_their_names() -> None:
+    columns = {
+        "id": "INTEGER",
+        "birthday": "TEXT",
+        "created_on": "VARCHAR(20)",
+        "season": "TEXT",
+        "paid": "TIMESTAMP",
+        "total": "NUMERIC(10, 2)",
+        "count": "INT4",
+        "place": "POINT",
+        "whatever": "NULL",
+    }
+    described = [{"name": n, "type": t, "primary_key": n == "id"} for n, t in columns.items()]
+    pair = [{"name": n, "type": "INTEGER", "primary_key": True} for n in ("country", "year")]
+    tables = [{"name": "a", "columns": described}, {"name": "b", "columns": pair}]
+    schema = parse({"databases": [{"name": "d", "dialect": "sqlite", "tables": tables}]})
+    assert schema.tables[0].kinds == {
+        "id": "key",
+        "birthday": "date",
+        "created_on": "date",
+        "season": "text",
+        "paid": "date",
+        "total": "number",
+        "count": "number",
+    }
+    assert schema.tables[1].kinds == {"country": "number", "year": "number"}

@@ -21,6 +21,8 @@ MANY = "a\n" + "\n".join(f"Row{i}" for i in range(20)) + "\n(1000+ rows)"
         (LONGEST, "which?", "It is Occupation / Precipice."),
         (LONGEST, "which?", "the longest has 5286953 ms"),
         (MANY, "list", "By a: Row0, Row19 and 980 more."),
+        (ONE, "How many live in Brazil?", "There are 59 in Brazil."),
+        (TOP, "?", "There are 2"),
         ("x | y\nNULL | 3\n(1 row)", "?", "NULL, with y 3."),
     ],
 )
@@ -38,6 +40,7 @@ def test_what_the_result_has_can_be_said(walker: Walker, result: str, asked: str
         (TOP, "The total is 36.5."),
         (ONE, "There are 590 customers."),
         (ONE, "There are 5 customers."),
+        (ONE, "There are 5959 customers."),
         (LONGEST, "Occupation, with milliseconds 5286953."),
         (LONGEST, "Through a glass, with milliseconds 5286953."),
         (LONGEST, "Theodore has 5286953."),
@@ -63,3 +66,13 @@ def test_a_row_that_was_begun_is_soon_gone_on_with(walker: Walker) -> None:
     assert walker.accepts(grammar.gbnf, grammar.example)
     assert walker.accepts(grammar.gbnf, f"Queen of Ice{' ' * GAP}25.5")
     assert not walker.accepts(grammar.gbnf, f"Queen of Ice{' ' * (GAP + 1)}25.5")
+
+
+def test_a_wide_row_is_a_small_grammar_and_a_huge_result_none(walker: Walker) -> None:
+    cells = [f"Cell {i}" for i in range(100)]
+    grammar = cells_grammar(f"h\n{' | '.join(cells)}\n(1 row)", "?")
+    assert grammar is not None
+    assert len(grammar.gbnf) < 10_000
+    assert walker.accepts(grammar.gbnf, "It has Cell 3, and Cell 4, and then Cell 5.")
+    assert cells_grammar(f"h\n{' | '.join(cells * 10)}\n(1 row)", "?") is None
+    assert cells_grammar(f"h\nx\n({'9' * 5000} rows)", "?") is None

@@ -79,6 +79,29 @@ BRAZIL = {"Customer.Country": ["Brazil"]}
         ("invoices over 1,200.50 in total", "SELECT COUNT(*) FROM Invoice WHERE Total > 1200.50", {}),
         ("invoices from 5 to 9", "SELECT COUNT(*) FROM Invoice WHERE Quantity BETWEEN 5 AND 9", {}),
         ("cities in alphabetical order", "SELECT City FROM Customer ORDER BY City", {}),
+        (
+            "customers neither in Brazil nor Chad",
+            f"{COUNT} WHERE Country NOT IN ('Brazil', 'Chad')",
+            {"Customer.Country": ["Brazil", "Chad"]},
+        ),
+        ("who hasn't a city", f"{COUNT} WHERE City IS NULL", {}),
+        ("names that start with A", f"{COUNT} WHERE FirstName LIKE 'A%'", {}),
+        ("albums on the list by Madonna", f"{COUNT} WHERE FirstName = 'Madonna'", {"Customer.City": ["ON"]}),
+        ("since 2010", "SELECT COUNT(*) FROM Invoice WHERE strftime('%Y', InvoiceDate) >= '2010'", {}),
+        (
+            "between 2009 and 2010",
+            "SELECT COUNT(*) FROM Invoice WHERE strftime('%Y', InvoiceDate) BETWEEN '2009' AND '2010'",
+            {},
+        ),
+        ("in 2010", "SELECT COUNT(*) FROM Invoice WHERE EXTRACT(YEAR FROM InvoiceDate) = 2010", {}),
+        ("March 2010", "SELECT COUNT(*) FROM Invoice WHERE strftime('%Y-%m', InvoiceDate) = '2010-03'", {}),
+        ("on 2010-05-01", "SELECT COUNT(*) FROM Invoice WHERE date(InvoiceDate) = '2010-05-01'", {}),
+        (
+            "more than one invoice",
+            "SELECT CustomerId FROM Invoice GROUP BY CustomerId HAVING COUNT(*) > 1",
+            {},
+        ),
+        ("the top twenty", "SELECT Total FROM Invoice ORDER BY Total DESC LIMIT 20", {}),
         ("customer 12", "SELECT FirstName FROM Customer WHERE CustomerId = 12", {}),
         (
             "revenue of 2023",
@@ -118,6 +141,7 @@ def test_what_was_said_can_be_asked(walker: Walker, question: str, statement: st
         ("How many customers live in brazil?", f"{COUNT} WHERE Country = 'brazil'", BRAZIL),
         ("How many customers live in brazil?", f"{COUNT} WHERE City IS NULL", BRAZIL),
         ("How many customers live in brazil?", f"{COUNT} WHERE Country <> 'Brazil'", BRAZIL),
+        ("since 2010", f"{COUNT} WHERE City = '2010'", {"Customer.City": ["2010"]}),
         ("invoices of 2023", "SELECT COUNT(*) FROM Invoice WHERE Total > 2022", {}),
         ("invoices", "SELECT COUNT(*) FROM Invoice WHERE Total > Quantity", {}),
         ("invoices", "SELECT COUNT(*) FROM Invoice LIMIT 7", {}),
@@ -184,11 +208,42 @@ def test_numbers_as_sql_writes_them(question: str, numbers: tuple[str, ...]) -> 
     assert Said.of([question], ()).numbers == numbers
 
 
-@pytest.mark.parametrize("values", ["text", 7, ["x"], {"Customer.City": "Rome"}, {"No.Where": ["x"]}])
+@pytest.mark.parametrize(
+    "values",
+    [
+        "text",
+        7,
+        ["x"],
+        {"Customer.City": "Rome"},
+        {"No.Where": ["x"]},
+        {"Customer.City": [7, None, "\ud800", "x" * 1000]},
+    ],
+)
 def test_values_that_make_no_sense_are_none(values: Any) -> None:
     found = SqlSchema.of({"tables": TABLES, "values": values})
     assert found is not None
     assert found.values == {}
+
+
+@pytest.mark.parametrize("keys", [5, "ab", [["a"]], [5], [["a.b", "c.d"]], [[None, None]]])
+def test_keys_that_make_no_sense_are_none(keys: Any) -> None:
+    found = SqlSchema.of({"tables": TABLES, "foreign_keys": keys})
+    assert found is not None
+    assert found.links == SqlSchema.of({"tables": TABLES}).links  # type: ignore[union-attr]
+    assert SqlSchema.of({"tables": {"T": 5}}) is None
+
+
+def test_a_long_question_costs_little() -> None:
+    """Grammars are written in the engine's thread, where everybody waits."""
+    tables = {f"t{i}": [f"c{i}_{j}" for j in range(8)] for i in range(15)}
+    kinds = {f"{table}.{column}": "text" for table, columns in tables.items() for column in columns}
+    x_sql = {"tables": tables, "kinds": kinds, "values": {"t1.c1_1": ["Word1"]}}
+    schema = {"type": "object", "properties": {"sql": {"type": "string", "x-sql": x_sql}}}
+    question = "contains " + " ".join(f"Word{i} 2{i:03} 2010-05-01" for i in range(3000))
+    calls = CallGrammar([{"name": "sql_query", "parameters": schema}], Words((question,), False))
+    refined = calls.refine('\n{"name": "sql_query", "arguments": {"sql": "SELECT COUNT(*) FROM ', Stage())
+    assert refined is not None
+    assert len(refined[0].gbnf) < 300_000
 
 
 def test_kinds_and_values_are_bounded() -> None:

@@ -100,19 +100,22 @@ def test_reports_of_what_learnt_from_it_show_no_answers_any_more(data: Path, tmp
     registry = Registry(data)
     lineage = {"dataset_digest": manifest["digest"]}
     learnt = registry.add("tone", make_adapter(tmp_path / "peft", 1), lineage, [])
+    heir = registry.add("tone", make_adapter(tmp_path / "heir", 3), {"parent": learnt.digest}, [])
     other = registry.add("other", make_adapter(tmp_path / "more", 2), {"dataset_digest": "f" * 64}, [])
     content = json.loads(REPORT.read_text(encoding="utf-8"))
     content["evaluation"]["answers"] = [{"prompt_id": "p", "current": f"So {SECRET}?", "candidate": "Yes."}]
-    for folder in (learnt.folder, other.folder, data / "jobs" / "one"):
+    for folder in (learnt.folder, heir.folder, other.folder, data / "jobs" / "one"):
         write_report(folder, content)
+    (data / "jobs" / "two").mkdir()
+    (data / "jobs" / "two" / "report.json").write_text(f"torn {SECRET}")
     step = objects / "steps" / ("a" * 32)
     step.mkdir(parents=True)
     (step / "step.json").write_text(json.dumps({"outputs": {"evaluation": content["evaluation"]}}))
+    write_report(objects / "steps" / ("b" * 32), content)
     done = forget(data, ADA)
-    assert (done.reports, done.copies) == (2, 1)
-    assert SECRET.encode() not in bytes_below(learnt.folder) + bytes_below(objects) + bytes_below(
-        data / "jobs"
-    )
+    assert (done.reports, done.copies, done.unreached) == (4, 2, [])
+    for folder in (learnt.folder, heir.folder, objects, data / "jobs"):
+        assert SECRET.encode() not in bytes_below(folder)
     assert SECRET.encode() in bytes_below(other.folder), "it learnt from others"
     kept = json.loads((learnt.folder / "report.json").read_text(encoding="utf-8"))
     assert kept["decision"] == content["decision"]

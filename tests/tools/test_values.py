@@ -23,7 +23,8 @@ def places(tmp_path: Path) -> str:
     connection = sqlite3.connect(path)
     connection.executescript(
         """CREATE TABLE "odd ""name"(id INTEGER PRIMARY KEY, "the city" TEXT, note BLOB);
-        INSERT INTO "odd ""name" VALUES (1, 'O''Fallon', 'x'), (2, 'New York', 'y'), (3, 'AC/DC', 'z');
+        INSERT INTO "odd ""name" VALUES (1, 'O''Fallon', 'x'), (2, 'New York', 'y'), (3, 'AC/DC', 'z'),
+            (4, 'Wham!', 'v'), (5, 'Österreich', 'u'), (6, x'6f', 't');
         CREATE TABLE people(name VARCHAR(20), country TEXT, age INTEGER);
         INSERT INTO people VALUES ('Brazil', 'Brazil', 30), ('Ann', 'Chad', 31);"""
     )
@@ -46,6 +47,8 @@ async def test_a_cell_is_found_whole_and_without_case_in_every_column(queries: Q
         'odd "name.the city': ["New York"]
     }
     assert await named(queries, places, "songs of AC/DC") == {'odd "name.the city': ["AC/DC"]}
+    assert await named(queries, places, "by wham! or OK") == {'odd "name.the city': ["Wham!"]}
+    assert await named(queries, places, "in Österreich\ud800") == {'odd "name.the city': ["Österreich"]}
     assert await named(queries, places, "of the Brazilian people, 30") == {}
 
 

@@ -41,7 +41,8 @@ class PostgresDatabase:
                 "connect_timeout": CONNECT_SECONDS,
                 "prepare_threshold": 0,
                 "application_name": "loopyard-tools",
-                "options": "-c default_transaction_read_only=on -c lock_timeout=3000",
+                "options": "-c default_transaction_read_only=on -c lock_timeout=3000 "
+                "-c standard_conforming_strings=on",
             },
             execution_options={"postgresql_readonly": True, "no_parameters": True},
         )

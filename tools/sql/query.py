@@ -11,7 +11,7 @@ from tools.sql.databases import Databases
 from tools.sql.limits import Engine, Limits, Stop
 from tools.sql.table import QueryResult, capped
 from tools.sql.validate import validate
-from tools.sql.values import NamedCells, named_cells
+from tools.sql.values import ALL_SECONDS, NamedCells, named_cells
 from tools.threads import in_thread
 
 logger = logging.getLogger(__name__)
@@ -49,10 +49,10 @@ class Queries:
 
     async def values(self, caller: Caller, text: str) -> list[NamedCells]:
         """Cells of the project's databases that `text` names."""
-        stop = Stop()
+        stop, until = Stop(), time.monotonic() + ALL_SECONDS
         found = []
         for database in caller.databases:
-            found += await in_thread(self._values, database, text, stop, stop=stop.request)
+            found += await in_thread(self._values, database, text, stop, until, stop=stop.request)
         return found
 
     async def test(self, caller: Caller, name: str) -> Catalog:
@@ -67,10 +67,10 @@ class Queries:
         finally:
             engine.close()
 
-    def _values(self, database: Database, text: str, stop: Stop) -> list[NamedCells]:
+    def _values(self, database: Database, text: str, stop: Stop, until: float) -> list[NamedCells]:
         engine = self._databases.open(database)
         try:
-            return named_cells(engine, self._databases.catalog(database, engine), text, stop)
+            return named_cells(engine, self._databases.catalog(database, engine), text, stop, until)
         finally:
             engine.close()
 

@@ -39,10 +39,9 @@ class NamedCells(BaseModel, frozen=True):
     cells: list[str] = Field(description="As the database spells them.")
 
 
-def named_cells(engine: Engine, catalog: Catalog, text: str, stop: Stop) -> list[NamedCells]:
-    """The cells of text columns that are runs of words of `text`. Blocking; at most ALL_SECONDS."""
+def named_cells(engine: Engine, catalog: Catalog, text: str, stop: Stop, until: float) -> list[NamedCells]:
+    """The cells of text columns that are runs of words of `text`. Blocking, until that time (monotonic)."""
     runs = list(dict.fromkeys(_runs(text)))
-    until = time.monotonic() + ALL_SECONDS
     limits = Limits(rows=CELLS, bytes=10_000, cell_chars=200, seconds=COLUMN_SECONDS)
     out = []
     for table, column in _columns(catalog) if runs else ():
@@ -53,20 +52,25 @@ def named_cells(engine: Engine, catalog: Catalog, text: str, stop: Stop) -> list
         except ToolsError as error:
             logger.info("a column was left out", extra={"column": column.name, "reason": str(error)})
             continue
-        if rows:
-            cells = [str(row[0]) for row in rows[:CELLS]]
+        if cells := [cell for (cell,) in rows[:CELLS] if isinstance(cell, str)]:
             out.append(NamedCells(database=catalog.name, table=table.name, column=column.name, cells=cells))
     return out
 
 
 def _runs(text: str) -> Iterator[str]:
-    """Runs of up to LONGEST words in lower case, as the text has them."""
+    """Runs of up to LONGEST words in lower case, as the text has them, also with the mark that follows:
+    `Google Inc.`
+    """
+    text = text.encode("utf-8", "replace").decode("utf-8")  # half of a surrogate pair is in no cell
     found = list(_WORD.finditer(text))[-WORDS:]
     for i, first in enumerate(found):
         for last in found[i : i + LONGEST]:
-            run = text[first.start() : last.end()].lower()
-            if len(run) > 1:
-                yield run
+            for end in (last.end(), last.end() + 1):
+                run = text[first.start() : end].strip()
+                if len(run) > 1:
+                    yield run.lower()
+                    # SQLite makes small letters of ASCII only.
+                    yield re.sub("[A-Z]+", lambda capitals: capitals[0].lower(), run)
 
 
 def _columns(catalog: Catalog) -> Iterator[tuple[Table, Column]]:
