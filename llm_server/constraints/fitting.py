@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from llm_server.constraints.english import STOP_WORDS
+from llm_server.constraints.english import CUES, STOP_WORDS
 from llm_server.constraints.quotes import Quote
 from llm_server.constraints.said import PARTS, singular
 from llm_server.constraints.sql_schema import SqlSchema
@@ -74,26 +74,45 @@ def _meant(value: Any, users: Sequence[str]) -> Any:
 
 
 def _about(value: Any, users: Sequence[str]) -> Any:
-    """The extension's value with the tables that fit; as it is where none is named."""
+    """The extension's value with the tables that fit; as it is where none is named. Several that the last
+    question names, and that join by themselves, are to be joined (`together`).
+    """
     schema = SqlSchema.of(value)
-    if schema is None:
+    if schema is None or not users:
         return value
-    said = {singular(word) for text in users for word in re.findall(r"\w+", text.lower())}
-    named = {table: {singular(part) for part in PARTS.findall(table)} for table in schema.tables}
-    whole = {table for table, parts in named.items() if parts <= said}
-    kept = whole or {table for table, parts in named.items() if parts & said}
+    whole, part = _named(schema, users[-1])
+    together = {table for table in whole if not any(_parts(table) < _parts(other) for other in whole)}
+    if len(together) < 2 or not schema.connects(together):
+        together = set()
+    if not part:
+        whole, part = _named(schema, " ".join(users))
+    kept = whole or part
     if not kept:
         return value
-    kept |= {table for table, _ in schema.values or ()}
-    if len(kept) == 1 or not schema.connects(kept):
+    kept = kept | {table for table, _ in schema.values or ()}
+    if not schema.connects(kept) or (len(kept) == 1 and not _counts_alone(users[-1])):
         kept |= set(schema.joins(kept))
-    links = [link for link in value.get("foreign_keys") or () if {_table(end) for end in link} <= kept]
+    links = [[f"{a}.{b}", f"{c}.{d}"] for (a, b), (c, d) in schema.links if {a, c} <= kept]
     tables = {table: value["tables"][table] for table in schema.tables if table in kept}
-    return {**value, "tables": tables, "foreign_keys": links}
+    return {**value, "tables": tables, "foreign_keys": links, "together": sorted(together)}
 
 
-def _table(end: Any) -> str:
-    return str(end).rsplit(".", 1)[0]
+def _named(schema: SqlSchema, text: str) -> tuple[set[str], set[str]]:
+    """(tables whose whole name the text says, tables of which it says a part)."""
+    said = {singular(word) for word in re.findall(r"\w+", text.lower())}
+    named = {table: _parts(table) for table in schema.tables}
+    whole = {table for table, parts in named.items() if parts <= said}
+    return whole, {table for table, parts in named.items() if parts & said}
+
+
+def _parts(table: str) -> set[str]:
+    return {singular(part) for part in PARTS.findall(table)}
+
+
+def _counts_alone(text: str) -> bool:
+    """`How many customers ...` needs no other table where it is not about money or what there is none of."""
+    asked = {cue for cue, pattern in CUES.items() if re.search(pattern, text.lower())}
+    return "count" in asked and not asked & {"money", "null"}
 
 
 def _shares(question: str, found: Sequence[Quote]) -> list[float]:

@@ -101,9 +101,8 @@ class Said:
     def _is_name(self, word: str) -> bool:
         lower = word.lower()
         plain = lower.removesuffix("'s").removesuffix("’s")
-        return any(map(str.isalnum, word)) and not (
-            plain in STOP_WORDS or singular(plain) in self.things or _NUMBER.fullmatch(word)
-        )
+        common = plain in STOP_WORDS or plain in COUNTED or singular(plain) in self.things
+        return not common and any(map(str.isalnum, word)) and not _NUMBER.fullmatch(word)
 
 
 def _first(found: Iterable[str]) -> tuple[str, ...]:

@@ -41,6 +41,13 @@ class FittedWriter(Writer):
     def _rule(self, name: str, texts: Sequence[str]) -> str | None:
         return self._rules.add(name, _quoted(texts)) if texts else None
 
+    def _scopes(self) -> list[Scope]:
+        return [scope for scope in super()._scopes() if self._schema.together <= set(scope.tables)]
+
+    def _used(self, select_list: str) -> tuple[set[str], set[str]]:
+        needed, plain = super()._used(select_list)
+        return needed | self._schema.together, plain
+
     def _where(self, scope: Scope) -> str | None:
         one = [
             test
@@ -61,8 +68,11 @@ class FittedWriter(Writer):
         return f'(" LIMIT " {_any(dict.fromkeys(["1", *whole]))})?'
 
     def _group_terms(self, scope: Scope) -> list[str]:
-        """Not by a measure, which every row has its own of; a year is none."""
-        fit = self._chosen(scope, lambda one: self._kind(one) != "number" or "year" in one[1].lower())
+        """Not by a measure, which every row has its own of (a year is none), and not by the keys of one
+        table, which tell nobody anything.
+        """
+        useless = {"key", "number"} if len(scope.tables) == 1 else {"number"}
+        fit = self._chosen(scope, lambda one: self._kind(one) not in useless or "year" in one[1].lower())
         return fit or [self._term(scope)]
 
     def _order_terms(self, scope: Scope) -> list[str]:
@@ -128,12 +138,17 @@ class FittedWriter(Writer):
             ]
         return out
 
+    def _aggregate(self, scope: Scope) -> str:
+        """Without ratios and factors, which nobody has said."""
+        plain = self._rules.add(f"aggregate-{scope.key}", choice('"COUNT(*)"', *self._aggregates(scope)))
+        return self._rules.add(f"total-{scope.key}", f'{plain} | "ROUND(" {plain} ", " [0-2] ")"')
+
     def _aggregates(self, scope: Scope) -> list[str]:
         every, out = self._columns(scope), []
         out.append(f'"COUNT(" ("DISTINCT ")? {every} ")"')
         if numbers := self._kept(scope, self._is_number):
             out.append(f'("SUM" | "AVG") "(" {numbers} (" * " {numbers})? ")"')
-        if ordered := self._kept(scope, lambda column: self._kind(column) != "key"):
+        if ordered := self._kept(scope, lambda column: self._kind(column) not in {"key", "text"}):
             out.append(f'("MIN" | "MAX") "(" {ordered} ")"')
         return out
 

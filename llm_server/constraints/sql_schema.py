@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import permutations
 from typing import Any
@@ -33,13 +33,15 @@ def identifier(name: str) -> str:
 @dataclass(frozen=True)
 class SqlSchema:
     """`tables`: columns by table. `links`: foreign keys. `kinds`: what columns hold, one of KINDS, where that
-    is known. `values`: cells that the user has named, by column; None where nobody looked.
+    is known. `values`: cells that the user has named, by column; None where nobody looked. `together`: tables
+    that a small model's statement joins, because the question names them all.
     """
 
     tables: Mapping[str, tuple[str, ...]]
     links: tuple[Link, ...]
     kinds: Mapping[Column, str] = field(default_factory=dict)
     values: Mapping[Column, tuple[str, ...]] | None = None
+    together: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, value: Any) -> "SqlSchema | None":
@@ -61,7 +63,12 @@ class SqlSchema:
             if isinstance(cells, list)
         }
         links = tuple(_links(value.get("foreign_keys"), tables)) or tuple(_guessed(tables))
-        return cls(tables, links, kinds, None if named is None else {c: v for c, v in values.items() if v})
+        found = cls(tables, links, kinds, None if named is None else {c: v for c, v in values.items() if v})
+        wanted = value.get("together")
+        together = frozenset(map(str, wanted)) & tables.keys() if isinstance(wanted, list) else frozenset()
+        # What no join brings together would make every statement impossible.
+        joined = together and any(together <= component for component in found.components())
+        return replace(found, together=together) if joined else found
 
     def joins(self, known: Iterable[str]) -> dict[str, list[str]]:
         """Conditions that join a table that is not known yet, by table, in both orders."""

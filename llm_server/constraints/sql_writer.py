@@ -43,16 +43,24 @@ class Writer:
 
     def head(self) -> str:
         """SELECT, a list of one table's plain columns or of qualified ones, FROM, and a table."""
+        names = choice(*(literal(identifier(table)) for table in self._schema.tables))
+        return f'"SELECT " ("DISTINCT ")? {choice(*map(self._list, self._scopes()))} " FROM " {names}'  # noqa: S608 (a grammar)
+
+    def _scopes(self) -> list[Scope]:
+        """What select lists may be about: one table, or all that joins lead to."""
         scopes = [Scope((table,), plain=True, qualified=False) for table in self._schema.tables]
         for component in self._schema.components():
             tables = tuple(table for table in self._schema.tables if table in component)
             scopes.append(Scope(tables, plain=False, qualified=True))
-        names = choice(*(literal(identifier(table)) for table in self._schema.tables))
-        return f'"SELECT " ("DISTINCT ")? {choice(*map(self._list, scopes))} " FROM " {names}'  # noqa: S608 (a grammar)
+        return scopes
+
+    def _used(self, select_list: str) -> tuple[set[str], set[str]]:
+        """(tables that have to be joined, plain columns) of a select list."""
+        return self._schema.used(select_list)
 
     def from_tables(self, select_list: str) -> str:
         """What follows FROM."""
-        needed, plain = self._schema.used(select_list)
+        needed, plain = self._used(select_list)
         options = []
         for table in self._schema.starts(needed, plain):
             rest = self._rules.add(f"from-{table}", self.after((table,), select_list))
@@ -61,7 +69,7 @@ class Writer:
 
     def after(self, tables: tuple[str, ...], select_list: str) -> str:
         """What follows the last table or join: clauses when all that is needed is there, or one more join."""
-        needed, plain = self._schema.used(select_list)
+        needed, plain = self._used(select_list)
         options = [self._clauses(joined(tables), select_list)] if needed <= set(tables) else []
         for table, conditions in ({} if plain else self._schema.joins(tables)).items():
             there = (*tables, table)

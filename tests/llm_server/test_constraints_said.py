@@ -6,6 +6,7 @@ from typing import Any
 import llama_cpp.llama_cpp as llama
 import pytest
 
+from llm_server.constraints.fitting import narrowed
 from llm_server.constraints.said import Said
 from llm_server.constraints.sql import Stage
 from llm_server.constraints.sql_schema import MAX_VALUES, SqlSchema
@@ -39,7 +40,8 @@ def sql_query(values: Any) -> dict[str, Any]:
 
 def allowed(walker: Walker, question: str, statement: str, values: Any = None, *, free: bool = False) -> bool:
     """Whether a call with the statement can be written, token by token, as the engine does."""
-    calls = CallGrammar([sql_query(values or {})], Words((question,), free))
+    offered = sql_query(values or {})
+    calls = CallGrammar([offered if free else narrowed(offered, [question])], Words((question,), free))
     text = f'\n{{"name": "sql_query", "arguments": {{"sql": {json.dumps(statement)}}}}}\n'
     written, stage, grammar = "", Stage(), walker._parse(calls.whole.gbnf)
     tokens = walker.vocabulary.tokenize(text)
@@ -97,8 +99,9 @@ BRAZIL = {"Customer.Country": ["Brazil"]}
         ("March 2010", "SELECT COUNT(*) FROM Invoice WHERE strftime('%Y-%m', InvoiceDate) = '2010-03'", {}),
         ("on 2010-05-01", "SELECT COUNT(*) FROM Invoice WHERE date(InvoiceDate) = '2010-05-01'", {}),
         (
-            "more than one invoice",
-            "SELECT CustomerId FROM Invoice GROUP BY CustomerId HAVING COUNT(*) > 1",
+            "customers with more than one invoice",
+            "SELECT Customer.FirstName FROM Customer JOIN Invoice "
+            "ON Invoice.CustomerId = Customer.CustomerId GROUP BY Customer.CustomerId HAVING COUNT(*) > 1",
             {},
         ),
         ("the top twenty", "SELECT Total FROM Invoice ORDER BY Total DESC LIMIT 20", {}),
@@ -150,6 +153,10 @@ def test_what_was_said_can_be_asked(walker: Walker, question: str, statement: st
         ("revenue", "SELECT SUM(CustomerId) FROM Invoice", {}),
         ("revenue", "SELECT Total * -28 FROM Invoice", {}),
         ("the top five customers", "SELECT FirstName FROM Customer ORDER BY City DESC LIMIT 5", {}),
+        ("invoices per customer", "SELECT CustomerId, COUNT(*) FROM Invoice GROUP BY CustomerId", {}),
+        ("invoices per customer", COUNT, {}),
+        ("the five customers", f"{COUNT} WHERE City = 'five'", {}),
+        ("revenue", "SELECT COUNT(*) * 100 FROM Invoice", {}),
         ("how many invoices each", "SELECT Total, COUNT(*) FROM Invoice GROUP BY Total", {}),
         ("groups", "SELECT City FROM Customer GROUP BY City HAVING COUNT(*) > 4", {}),
     ],

@@ -222,11 +222,17 @@ def test_for_a_small_model_tables_that_the_question_names_and_their_neighbours_a
         value: dict[str, Any] = narrowed(function, users)["parameters"]["properties"]["sql"]["x-sql"]
         return value
 
-    assert left("How many customers do we have?") == {
+    assert left("Which customers do we have?") == {
         "tables": {name: tables[name] for name in ("Customer", "Invoice")},
         "foreign_keys": links[:1],
+        "together": [],
     }
-    assert set(left("lines per invoice")["tables"]) == {"Invoice", "InvoiceLine"}, "they join by themselves"
+    lines = left("lines per invoice")
+    assert set(lines["tables"]) == {"Invoice", "InvoiceLine"}, "they join by themselves"
+    assert lines["together"] == [], "of the two only `InvoiceLine` is sure to be meant"
+    assert left("invoices by customer")["together"] == ["Customer", "Invoice"]
+    assert set(left("How many customers are there?")["tables"]) == {"Customer"}
+    assert set(left("How many customers spent more than 5?")["tables"]) == {"Customer", "Invoice"}
     assert left("What is the revenue?") == sql["x-sql"], "no table is named"
     assert set(left("Which playlists are there?", "and what is in them?")["tables"]) == {"Playlist"}
     assert narrowed({"name": "other"}, ["customers"]) == {"name": "other"}
