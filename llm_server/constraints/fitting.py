@@ -89,7 +89,9 @@ def _about(value: Any, users: Sequence[str]) -> Any:
     kept = whole or part
     if not kept:
         return value
-    kept = kept | {table for table, _ in schema.values or ()}
+    values = schema.values or {}
+    there = {cell for (table, _), cells in values.items() if table in kept for cell in cells}
+    kept = kept | {table for (table, _), cells in values.items() if not there.issuperset(cells)}
     if not schema.connects(kept) or (len(kept) == 1 and not _counts_alone(users[-1])):
         kept |= set(schema.joins(kept))
     links = [[f"{a}.{b}", f"{c}.{d}"] for (a, b), (c, d) in schema.links if {a, c} <= kept]

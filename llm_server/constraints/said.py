@@ -20,6 +20,11 @@ _DATE = re.compile(r"\b\d{4}-\d{2}-\d{2}\b")
 _MONTH = re.compile(r"\b\d{4}-\d{2}\b(?!-)")
 _NAMED_MONTH = re.compile(rf"\b({'|'.join(MONTHS)})\b(?: of)?,? ([12]\d{{3}})\b")
 _YEAR = re.compile(r"\b[12]\d{3}\b")
+_COUNT = rf"(?:[1-9]\d{{0,3}}|{'|'.join(COUNTED)})"
+_TOP = re.compile(
+    rf"\b(?:top|first|last|best|worst|bottom|\w{{3,}}est) (?P<after>{_COUNT})\b(?! ?[%.,]\d)"
+    rf"|\b(?P<before>{_COUNT}) (?:most|least|best|worst|latest|top|\w{{3,}}est)\b"
+)
 _QUOTED = re.compile(r"[\"“„«](.{1,80}?)[\"”“»]|(?<!\w)'([^']{1,80})'(?!\w)")
 
 
@@ -42,9 +47,27 @@ class Said:
     @cached_property
     def numbers(self) -> tuple[str, ...]:
         """Numbers as SQL writes them, said in figures or in words."""
+        return _first(self._figures)
+
+    @cached_property
+    def _figures(self) -> list[str]:
         found = [m.replace(",", "") for text in self.texts for m in _NUMBER.findall(text)]
-        spelled = [str(COUNTED[word]) for word in re.findall(r"[a-z]+", self._lower) if word in COUNTED]
-        return _first(found + spelled)
+        return found + [str(COUNTED[word]) for word in re.findall(r"[a-z]+", self._lower) if word in COUNTED]
+
+    @cached_property
+    def limit(self) -> str | None:
+        """How many rows `the top five` or `the 3 cheapest` are."""
+        found = _TOP.search(self.texts[-1].lower()) if self.texts else None
+        if found is None:
+            return None
+        number = found["after"] or found["before"]
+        return str(COUNTED.get(number, number))
+
+    @cached_property
+    def figures(self) -> tuple[str, ...]:
+        """Numbers without the limit: what a column may be compared with."""
+        again = sum(number == self.limit for number in self._figures) > 1
+        return tuple(number for number in self.numbers if number != self.limit or again)
 
     @cached_property
     def dates(self) -> tuple[str, ...]:

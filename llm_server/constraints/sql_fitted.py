@@ -12,7 +12,7 @@ from llm_server.constraints.gbnf import Rules, choice, literal
 from llm_server.constraints.said import Said
 from llm_server.constraints.spans import escape
 from llm_server.constraints.sql_schema import Column, SqlSchema
-from llm_server.constraints.sql_writer import COMPARE, Scope, Writer, spelled
+from llm_server.constraints.sql_writer import COMPARE, NAME, Scope, Writer, spelled
 
 DATED = ("date", "time", "day", "year")
 """Parts of the name of a column that may hold dates where its kind is not known."""
@@ -31,7 +31,7 @@ class FittedWriter(Writer):
         # One rule each for all columns: a wide schema would repeat them a hundred times.
         self._cells = {c: rules.add("sql-cell", _quoted(values)) for c, values in cells.items() if values}
         self._names = self._rule("sql-names", said.names(v for values in cells.values() for v in values))
-        self._numbers = rules.add("sql-said", _any(said.numbers)) if said.numbers else None
+        self._numbers = rules.add("sql-said", _any(said.figures)) if said.figures else None
         self._years = rules.add("sql-year", _any(said.years)) if said.years else None
         self._months = self._rule("sql-month", said.months)
         self._dates = self._rule("sql-day", said.dates)
@@ -42,7 +42,9 @@ class FittedWriter(Writer):
         return self._rules.add(name, _quoted(texts)) if texts else None
 
     def _scopes(self) -> list[Scope]:
-        return [scope for scope in super()._scopes() if self._schema.together <= set(scope.tables)]
+        fit = [scope for scope in super()._scopes() if self._schema.together <= set(scope.tables)]
+        summed = [scope for scope in fit if self._sums and self._kept(scope, self._is_number)]
+        return summed or fit
 
     def _used(self, select_list: str) -> tuple[set[str], set[str]]:
         needed, plain = super()._used(select_list)
@@ -63,9 +65,26 @@ class FittedWriter(Writer):
         tests = [f"{term} {COMPARE} {choice(*numbers)}"] if numbers else []
         return self._together(tests, f"having-{scope.key}")
 
-    def _limit(self) -> str:
+    def _end(self, order: str) -> str:
+        """`The top five` has both, other numbers may be limits."""
+        if self._said.limit:
+            return f"{order} {literal(f' LIMIT {self._said.limit}')}"
         whole = [number for number in self._said.numbers if number.isdigit() and 0 < int(number) < 10_000]
-        return f'(" LIMIT " {_any(dict.fromkeys(["1", *whole]))})?'
+        return f'({order})? (" LIMIT " {_any(dict.fromkeys(["1", *whole]))})?'
+
+    def _list(self, scope: Scope) -> str:
+        """Columns and figures, never all there is; of revenue a sum."""
+        named = f'(" AS " {NAME})?'
+        total = self._aggregate(scope)
+        plain = choice(*self._functions(scope), self._columns(scope))
+        item = self._rules.add(f"item-{scope.key}", f"{choice(total, plain)} {named}")
+        if self._sums and self._kept(scope, self._is_number):
+            return self._rules.add(f"list-{scope.key}", f'({plain} {named} ", "){{0,4}} {total} {named}')
+        return self._rules.add(f"list-{scope.key}", f'{item} (", " {item}){{0,5}}')
+
+    @property
+    def _sums(self) -> bool:
+        return "sum" in self._said.cues and "count" not in self._said.cues
 
     def _group_terms(self, scope: Scope) -> list[str]:
         """Not by a measure, which every row has its own of (a year is none), and not by the keys of one
@@ -139,18 +158,22 @@ class FittedWriter(Writer):
         return out
 
     def _aggregate(self, scope: Scope) -> str:
-        """Without ratios and factors, which nobody has said."""
-        plain = self._rules.add(f"aggregate-{scope.key}", choice('"COUNT(*)"', *self._aggregates(scope)))
+        """Without ratios and factors, which nobody has said. `How many` counts, revenue is a sum."""
+        counts = [] if self._sums and self._kept(scope, self._is_number) else ['"COUNT(*)"']
+        plain = self._rules.add(f"aggregate-{scope.key}", choice(*counts, *self._aggregates(scope)))
         return self._rules.add(f"total-{scope.key}", f'{plain} | "ROUND(" {plain} ", " [0-2] ")"')
 
     def _aggregates(self, scope: Scope) -> list[str]:
-        every, out = self._columns(scope), []
-        out.append(f'"COUNT(" ("DISTINCT ")? {every} ")"')
-        if numbers := self._kept(scope, self._is_number):
-            out.append(f'("SUM" | "AVG") "(" {numbers} (" * " {numbers})? ")"')
+        numbers = self._kept(scope, self._is_number)
+        totals = [f'("SUM" | "AVG") "(" {numbers} (" * " {numbers})? ")"'] if numbers else []
+        if totals and self._sums:
+            return totals
+        out = [f'"COUNT(" ("DISTINCT ")? {self._columns(scope)} ")"']
+        if "count" in self._said.cues and not self._said.cues & {"sum", "money"}:
+            return out
         if ordered := self._kept(scope, lambda column: self._kind(column) not in {"key", "text"}):
             out.append(f'("MIN" | "MAX") "(" {ordered} ")"')
-        return out
+        return out + totals
 
     def _functions(self, scope: Scope) -> list[str]:
         out = []

@@ -91,8 +91,7 @@ class Writer:
         parts = [
             _optional('" WHERE "', self._where(scope)),
             f'(" GROUP BY " {group} (", " {group}){{0,3}} {having})?',
-            f'(" ORDER BY " {order} (", " {order}){{0,2}})?',
-            self._limit(),
+            self._end(f'" ORDER BY " {order} (", " {order}){{0,2}}'),
         ]
         return self._rules.add(f"clauses-{scope.key}", " ".join(filter(None, parts)))
 
@@ -104,8 +103,9 @@ class Writer:
         """Conditions on groups; None where there is nothing to ask."""
         return self._test(term, self._value(scope), f"having-{scope.key}")
 
-    def _limit(self) -> str:
-        return '(" LIMIT " [1-9] [0-9]{0,4} (" OFFSET " [0-9]{1,5})?)?'
+    def _end(self, order: str) -> str:
+        """ORDER BY and LIMIT."""
+        return f'({order})? (" LIMIT " [1-9] [0-9]{{0,4}} (" OFFSET " [0-9]{{1,5}})?)?'
 
     def _term(self, scope: Scope) -> str:
         column = self._columns(scope)
