@@ -14,3 +14,7 @@ OPENERS: list[str] = _WORDS["openers"].split()
 COUNTED: dict[str, int] = _WORDS["counted"]
 """Numbers by their words; `one` says too many other things."""
 MONTHS: list[str] = _WORDS["months"].split()
+MEASURES: dict[str, frozenset[str]] = {
+    word: frozenset(parts.split()) for words, parts in _WORDS["measures"].items() for word in words.split()
+}
+"""Words of the columns that a comparison is about: `longest` is not about bytes."""

@@ -74,15 +74,15 @@ def _meant(value: Any, users: Sequence[str]) -> Any:
 
 
 def _about(value: Any, users: Sequence[str]) -> Any:
-    """The extension's value with the tables that fit; as it is where none is named. Several that the last
-    question names, and that join by themselves, are to be joined (`together`).
+    """The extension's value with the tables that fit; as it is where none is named. Those that the last
+    question names, and that join by themselves, are to be in the statement (`together`).
     """
     schema = SqlSchema.of(value)
     if schema is None or not users:
         return value
     whole, part = _named(schema, users[-1])
     together = {table for table in whole if not any(_parts(table) < _parts(other) for other in whole)}
-    if len(together) < 2 or not schema.connects(together):
+    if not together or not schema.connects(together):
         together = set()
     if not part:
         whole, part = _named(schema, " ".join(users))

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from llm_server.constraints.english import COUNTED, CUES, MONTHS, STOP_WORDS
+from llm_server.constraints.english import COUNTED, CUES, MEASURES, MONTHS, STOP_WORDS
 from llm_server.constraints.spans import WORD
 
 LATEST = 3
@@ -25,6 +25,10 @@ _TOP = re.compile(
     rf"\b(?:top|first|last|best|worst|bottom|\w{{3,}}est) (?P<after>{_COUNT})\b(?! ?[%.,]\d)"
     rf"|\b(?P<before>{_COUNT}) (?:most|least|best|worst|latest|top|\w{{3,}}est)\b"
 )
+_GROUPED = re.compile(
+    r"(?<!sorted )(?<!ordered )(?<!ranked )\b(?:by|per|each|every) (?:the |a |an )?([a-z]+)"
+)
+_ASKED = re.compile(r"^\W*(?:[a-z]+\W+){0,3}?(?:which|what) ([a-z]+)")
 _QUOTED = re.compile(r"[\"“„«](.{1,80}?)[\"”“»]|(?<!\w)'([^']{1,80})'(?!\w)")
 
 
@@ -53,6 +57,24 @@ class Said:
     def _figures(self) -> list[str]:
         found = [m.replace(",", "") for text in self.texts for m in _NUMBER.findall(text)]
         return found + [str(COUNTED[word]) for word in re.findall(r"[a-z]+", self._lower) if word in COUNTED]
+
+    @cached_property
+    def grouped(self) -> str | None:
+        """`country` of `revenue by country`, singular; None where a list is sorted by it, or cut after it."""
+        found = _GROUPED.search(self.texts[-1].lower()) if self.texts and not self.limit else None
+        return singular(found[1]) if found and found[1] not in STOP_WORDS else None
+
+    @cached_property
+    def asked(self) -> str | None:
+        """`artist` of `which artist has ...`, singular."""
+        found = _ASKED.search(self.texts[-1].lower()) if self.texts else None
+        return singular(found[1]) if found and found[1] not in STOP_WORDS else None
+
+    @cached_property
+    def measures(self) -> frozenset[str]:
+        """Words of the columns that the comparison is about; empty where any will do."""
+        words = re.findall(r"[a-z]+", self.texts[-1].lower()) if self.texts else []
+        return frozenset().union(*(MEASURES[word] for word in words if word in MEASURES))
 
     @cached_property
     def limit(self) -> str | None:

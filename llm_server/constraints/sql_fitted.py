@@ -9,7 +9,7 @@ there is no WHERE: `how many customers do we have` has none.
 from collections.abc import Callable, Iterable, Sequence
 
 from llm_server.constraints.gbnf import Rules, choice, literal
-from llm_server.constraints.said import Said
+from llm_server.constraints.said import PARTS, Said, singular
 from llm_server.constraints.spans import escape
 from llm_server.constraints.sql_schema import Column, SqlSchema
 from llm_server.constraints.sql_writer import COMPARE, NAME, Scope, Writer, spelled
@@ -73,14 +73,48 @@ class FittedWriter(Writer):
         return f'({order})? (" LIMIT " {_any(dict.fromkeys(["1", *whole]))})?'
 
     def _list(self, scope: Scope) -> str:
-        """Columns and figures, never all there is; of revenue a sum."""
+        """Columns and figures, never all there is; of revenue a sum, and with it what it is the sum of."""
         named = f'(" AS " {NAME})?'
-        total = self._aggregate(scope)
-        plain = choice(*self._functions(scope), self._columns(scope))
-        item = self._rules.add(f"item-{scope.key}", f"{choice(total, plain)} {named}")
-        if self._sums and self._kept(scope, self._is_number):
-            return self._rules.add(f"list-{scope.key}", f'({plain} {named} ", "){{0,4}} {total} {named}')
+        total = f"{self._aggregate(scope)} {named}"
+        plain = f"{choice(*self._functions(scope), self._shown(scope))} {named}"
+        summed = self._sums and self._kept(scope, self._is_number) is not None
+        if summed or self._splits(scope):
+            least = 1 if self._splits(scope) else 0
+            return self._rules.add(f"list-{scope.key}", f'({plain} ", "){{{least},4}} {total}')
+        item = self._rules.add(f"item-{scope.key}", f"{total} | {plain}")
         return self._rules.add(f"list-{scope.key}", f'{item} (", " {item}){{0,5}}')
+
+    def _splits(self, scope: Scope) -> bool:
+        """Whether a figure is asked for of each of something: `tracks in each genre`, `who has most albums`;
+        but not of one that is named: `tracks by genre Rock`.
+        """
+        said = self._said
+        of_each = self._about(scope, said.grouped) if said.grouped else set()
+        named = any(column in of_each for column in self._cells)
+        most = bool(said.asked) and "most" in said.cues
+        return len(self._schema.together) > 1 and not named and (bool(of_each) or most)
+
+    def _shown(self, scope: Scope) -> str:
+        """Columns that a list may show as they are, of what was asked for where that is known."""
+        said = self._said
+        about = self._about(scope, said.grouped) if said.grouped else set()
+        if not about and said.asked:
+            about = self._about(scope, said.asked, figures=True)
+        shown = self._kept(scope, lambda one: one in about) if about else None
+        if shown is None and "id" not in said.cues:
+            shown = self._kept(scope, lambda one: self._kind(one) != "key")
+        return shown or self._columns(scope)
+
+    def _about(self, scope: Scope, word: str, figures: bool = False) -> set[Column]:
+        """Columns of the table that a word names, else those whose name has the word; measures only where
+        `figures` are wanted too, keys only where ids are asked for.
+        """
+        columns = [(table, column) for table in scope.tables for column in self._schema.tables[table]]
+        of_table = [one for one in columns if _words(one[0]) == {word}]
+        found = of_table or [one for one in columns if word in _words(one[1])]
+        wanted = {"text", "date", None} | ({"number"} if figures else set())
+        wanted |= {"key"} if "id" in self._said.cues else set()
+        return {one for one in found if self._kind(one) in wanted and (not figures or self._is_measure(one))}
 
     @property
     def _sums(self) -> bool:
@@ -91,6 +125,9 @@ class FittedWriter(Writer):
         table, which tell nobody anything.
         """
         useless = {"key", "number"} if len(scope.tables) == 1 else {"number"}
+        about = self._about(scope, self._said.grouped) if self._said.grouped else set()
+        if about and len(scope.tables) == 1:
+            return self._chosen(scope, lambda one: one in about)
         fit = self._chosen(scope, lambda one: self._kind(one) not in useless or "year" in one[1].lower())
         return fit or [self._term(scope)]
 
@@ -98,7 +135,9 @@ class FittedWriter(Writer):
         """By names only where the alphabet was asked for: `top five` is by a figure."""
         if "sort" in self._said.cues:
             return [self._term(scope)]
-        return self._chosen(scope, lambda column: self._kind(column) not in {"text", "key"})
+        return self._chosen(
+            scope, lambda one: self._kind(one) not in {"text", "key"} and self._is_measure(one)
+        )
 
     def _chosen(self, scope: Scope, keep: Callable[[Column], bool]) -> list[str]:
         columns = self._kept(scope, keep)
@@ -159,21 +198,31 @@ class FittedWriter(Writer):
 
     def _aggregate(self, scope: Scope) -> str:
         """Without ratios and factors, which nobody has said. `How many` counts, revenue is a sum."""
-        counts = [] if self._sums and self._kept(scope, self._is_number) else ['"COUNT(*)"']
-        plain = self._rules.add(f"aggregate-{scope.key}", choice(*counts, *self._aggregates(scope)))
-        return self._rules.add(f"total-{scope.key}", f'{plain} | "ROUND(" {plain} ", " [0-2] ")"')
+        name, counts = f"total-{scope.key}", f'"COUNT(*)" | "COUNT(DISTINCT " {self._columns(scope)} ")"'
+        figures = self._figures(scope)
+        if figures is None or ("count" in self._said.cues and not self._said.cues & {"sum", "money"}):
+            return self._rules.add(name, counts)
+        rounded = f'{figures} | "ROUND(" {figures} ", " [0-2] ")"'
+        return self._rules.add(name, rounded if self._sums else f"{counts} | {rounded}")
 
-    def _aggregates(self, scope: Scope) -> list[str]:
-        numbers = self._kept(scope, self._is_number)
-        totals = [f'("SUM" | "AVG") "(" {numbers} (" * " {numbers})? ")"'] if numbers else []
-        if totals and self._sums:
-            return totals
-        out = [f'"COUNT(" ("DISTINCT ")? {self._columns(scope)} ")"']
-        if "count" in self._said.cues and not self._said.cues & {"sum", "money"}:
-            return out
-        if ordered := self._kept(scope, lambda column: self._kind(column) not in {"key", "text"}):
+    def _figures(self, scope: Scope) -> str | None:
+        """Sums, averages and extremes; None where nothing has them."""
+        out = []
+        if numbers := self._kept(scope, lambda one: self._is_number(one) and self._is_measure(one)):
+            out.append(f'("SUM" | "AVG") "(" {numbers} (" * " {numbers})? ")"')
+        extremes = {"number", "date", None}
+        ordered = self._kept(scope, lambda one: self._kind(one) in extremes and self._is_measure(one))
+        if ordered and not (out and self._sums):
             out.append(f'("MIN" | "MAX") "(" {ordered} ")"')
-        return out + totals
+        return self._rules.add(f"figure-{scope.key}", choice(*out)) if out else None
+
+    def _is_measure(self, column: Column) -> bool:
+        """Whether a comparison may be about it: `longest` is about milliseconds, where there are some."""
+        said = self._said.measures
+        if not said or self._kind(column) == "text":
+            return True
+        known = any(said & _words(name) for names in self._schema.tables.values() for name in names)
+        return not known or bool(said & _words(column[1]))
 
     def _functions(self, scope: Scope) -> list[str]:
         out = []
@@ -196,6 +245,10 @@ class FittedWriter(Writer):
     def _is_dated(self, column: Column) -> bool:
         named = any(part in column[1].lower() for part in DATED)
         return self._kind(column) == "date" or (self._kind(column) is None and named)
+
+
+def _words(name: str) -> set[str]:
+    return {singular(part) for part in PARTS.findall(name)}
 
 
 def _any(texts: Iterable[str]) -> str:

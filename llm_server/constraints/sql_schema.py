@@ -34,7 +34,7 @@ def identifier(name: str) -> str:
 class SqlSchema:
     """`tables`: columns by table. `links`: foreign keys. `kinds`: what columns hold, one of KINDS, where that
     is known. `values`: cells that the user has named, by column; None where nobody looked. `together`: tables
-    that a small model's statement joins, because the question names them all.
+    that a small model's statement has, because the question names them.
     """
 
     tables: Mapping[str, tuple[str, ...]]

@@ -157,6 +157,7 @@ def test_what_was_said_can_be_asked(walker: Walker, question: str, statement: st
         ("the top five customers", "SELECT FirstName FROM Customer ORDER BY City DESC LIMIT 5", {}),
         ("invoices per customer", "SELECT CustomerId, COUNT(*) FROM Invoice GROUP BY CustomerId", {}),
         ("invoices per customer", COUNT, {}),
+        ("invoices by country", "SELECT Customer.City, COUNT(*) FROM Customer", {}),
         ("top five customers", "SELECT FirstName FROM Customer", {}),
         ("top five customers", "SELECT CustomerId FROM Customer WHERE CustomerId = 5", {}),
         ("customers", "SELECT * FROM Customer", {}),

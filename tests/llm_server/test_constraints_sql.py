@@ -225,11 +225,11 @@ def test_for_a_small_model_tables_that_the_question_names_and_their_neighbours_a
     assert left("Which customers do we have?") == {
         "tables": {name: tables[name] for name in ("Customer", "Invoice")},
         "foreign_keys": links[:1],
-        "together": [],
+        "together": ["Customer"],
     }
     lines = left("lines per invoice")
     assert set(lines["tables"]) == {"Invoice", "InvoiceLine"}, "they join by themselves"
-    assert lines["together"] == [], "of the two only `InvoiceLine` is sure to be meant"
+    assert lines["together"] == ["InvoiceLine"], "the other is not sure to be meant"
     assert left("invoices by customer")["together"] == ["Customer", "Invoice"]
     assert set(left("How many customers are there?")["tables"]) == {"Customer"}
     assert set(left("How many customers spent more than 5?")["tables"]) == {"Customer", "Invoice"}
