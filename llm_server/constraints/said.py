@@ -156,7 +156,15 @@ def _first(found: Iterable[str]) -> tuple[str, ...]:
 
 PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 """Words of a name in a schema: `OrderLine`, `order_lines`."""
-_PLURALS = (("ies", "y"), ("sses", "ss"), ("xes", "x"), ("ches", "ch"), ("shes", "sh"), ("s", ""))
+_PLURALS = (
+    ("ies", "y"),
+    ("sses", "ss"),
+    ("xes", "x"),
+    ("ches", "ch"),
+    ("shes", "sh"),
+    ("ss", "ss"),
+    ("s", ""),
+)
 
 
 def singular(word: str) -> str:

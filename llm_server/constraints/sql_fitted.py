@@ -25,6 +25,8 @@ class FittedWriter(Writer):
         super().__init__(rules, schema, user_texts, free=False)
         columns = (column for columns in schema.tables.values() for column in columns)
         self._said = said = Said.of(user_texts, (*schema.tables, *columns))
+        # `How many customers do we have` is one figure.
+        self._groups = "count" not in said.cues or bool(said.grouped) or bool(said.cues & {"each", "most"})
         # A year that some cell has too is a year where there are dates.
         years = said.years if "date" in schema.kinds.values() else ()
         cells = {c: [v for v in values if v not in years] for c, values in (schema.values or {}).items()}

@@ -36,6 +36,9 @@ def joined(tables: tuple[str, ...]) -> Scope:
 class Writer:
     """Writes the rules of one grammar."""
 
+    _groups = True
+    """Whether there may be groups at all."""
+
     def __init__(self, rules: Rules, schema: SqlSchema, user_texts: Sequence[str], free: bool) -> None:
         self._rules, self._schema = rules, schema
         self._string = self._literals(user_texts, free)
@@ -90,7 +93,7 @@ class Writer:
         having = _optional('" HAVING "', self._having(scope, choice(aggregate, *names)))
         parts = [
             _optional('" WHERE "', self._where(scope)),
-            f'(" GROUP BY " {group} (", " {group}){{0,3}} {having})?',
+            f'(" GROUP BY " {group} (", " {group}){{0,3}} {having})?' if self._groups else "",
             self._end(f'" ORDER BY " {order} (", " {order}){{0,2}}'),
         ]
         return self._rules.add(f"clauses-{scope.key}", " ".join(filter(None, parts)))

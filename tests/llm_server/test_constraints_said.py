@@ -162,6 +162,7 @@ def test_what_was_said_can_be_asked(walker: Walker, question: str, statement: st
         ("top five customers", "SELECT CustomerId FROM Customer WHERE CustomerId = 5", {}),
         ("customers", "SELECT * FROM Customer", {}),
         ("revenue of invoices", "SELECT COUNT(*) FROM Invoice", {}),
+        ("how many customers do we have", f"{COUNT} GROUP BY City", {}),
         ("how many invoices", "SELECT SUM(Total) FROM Invoice", {}),
         ("the five customers", f"{COUNT} WHERE City = 'five'", {}),
         ("revenue", "SELECT COUNT(*) * 100 FROM Invoice", {}),
