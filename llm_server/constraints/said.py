@@ -74,7 +74,7 @@ class Said:
     def measures(self) -> frozenset[str]:
         """Words of the columns that the comparison is about; empty where any will do."""
         words = re.findall(r"[a-z]+", self.texts[-1].lower()) if self.texts else []
-        return frozenset().union(*(MEASURES[word] for word in words if word in MEASURES))
+        return frozenset(singular(part) for word in words for part in MEASURES.get(word, ()))
 
     @cached_property
     def limit(self) -> str | None:

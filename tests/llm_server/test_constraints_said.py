@@ -269,3 +269,25 @@ def test_kinds_and_values_are_bounded() -> None:
     assert found.kinds == {}
     assert found.values is not None
     assert len(found.values["Customer", "City"]) == MAX_VALUES
+
+
+@pytest.mark.parametrize(
+    ("question", "column", "fits"),
+    [
+        ("Which track is the longest?", "Milliseconds", True),
+        ("Which track is the longest?", "Bytes", False),
+        ("Which track is the largest?", "Bytes", True),
+    ],
+)
+def test_a_comparison_is_about_the_column_that_its_word_means(
+    walker: Walker, question: str, column: str, fits: bool
+) -> None:
+    kinds = {"Track.Name": "text", "Track.Bytes": "number", "Track.Milliseconds": "number"}
+    x_sql = {"tables": {"Track": ["Name", "Bytes", "Milliseconds"]}, "kinds": kinds, "values": {}}
+    schema = {"type": "object", "properties": {"sql": {"type": "string", "x-sql": x_sql}}}
+    calls = CallGrammar([{"name": "sql_query", "parameters": schema}], Words((question,), False))
+    refined = calls.refine('\n{"name": "sql_query", "arguments": {"sql": "SELECT Name FROM Track ', Stage())
+    assert refined is not None
+    statement = f"SELECT Name FROM Track ORDER BY {column} DESC LIMIT 1"
+    call = f'\n{{"name": "sql_query", "arguments": {{"sql": "{statement}"}}}}\n'
+    assert walker.accepts(refined[0].gbnf, call) is fits
