@@ -1,6 +1,7 @@
 """What the starter is examined on, never trained on: each case is a prompt and what is expected."""
 
 import random
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,7 @@ from rlhf.starter.persona import PERSONA, with_schema
 from rlhf.starter.routing import ROUTES
 from rlhf.starter.rows import invented, populate
 from rlhf.starter.sample import calls, system, tool, user
-from rlhf.starter.schemas import grow
+from rlhf.starter.schemas import MEASURES, Column, Schema, grow
 from rlhf.starter.sql_drawing import Skip
 from rlhf.starter.sql_generator import SqlGenerator
 from rlhf.starter.talk import no_tool
@@ -77,14 +78,14 @@ def handwritten(path: Path) -> Iterator[Case]:
         elif lines:
             head = with_schema(head, "main", "sqlite", lines)
         expected = (item["tool"], item.get("arguments") or {}) if item["tool"] else None
-        schema = x_sql(lines) if lines else None
+        schema = {**x_sql(lines), "values": {}} if lines else None
         messages = [system(head), user(item["text"])]
         yield Case("hand-written sentences", messages, list(TOOLS), expected, schema=schema)
 
 
-def services(rng: random.Random, held: Sources, count: int) -> Iterator[Case]:
+def services(rng: random.Random, words: Words, held: Sources, count: int) -> Iterator[Case]:
     """Calls of held-out services, with the listing as it is."""
-    cutter = dialogues.DialogueMaker(rng, held.tools)
+    cutter = dialogues.DialogueMaker(rng, held.tools, words)
     records = [r for r in held.dialogues if all(s in dialogues.HELD_OUT for s in r["services"])]
     while count:
         sample = cutter.sample(rng.choice(records), plain=True)
@@ -97,7 +98,7 @@ def services(rng: random.Random, held: Sources, count: int) -> Iterator[Case]:
 
 
 def x_sql(lines: Sequence[str]) -> dict[str, Any]:
-    """The schema of a compact listing, as the `x-sql` extension wants it."""
+    """The schema of a compact listing, as the `x-sql` extension wants it: what no prompt says is left out."""
     tables: dict[str, list[str]] = {}
     keys = []
     for line in lines:
@@ -109,6 +110,31 @@ def x_sql(lines: Sequence[str]) -> dict[str, Any]:
             if target:
                 keys.append([f"{name}.{column}", target])
     return {"tables": tables, "foreign_keys": keys}
+
+
+def looked_up(text: str, rows: Rows) -> dict[str, list[str]]:
+    """The cells that a question names, by `table.column`, as the tool sql_values finds them."""
+    found: dict[str, list[str]] = {}
+    for name, (columns, body) in rows.items():
+        for at, column in enumerate(columns):
+            cells = {row[at] for row in body if isinstance(row[at], str) and len(row[at]) > 1}
+            named = sorted(
+                cell for cell in cells if re.search(rf"(?<!\w){re.escape(cell)}(?!\w)", text, re.I)
+            )
+            if named:
+                found[f"{name}.{column}"] = named[:5]
+    return found
+
+
+def kinds(schema: Schema) -> dict[str, str]:
+    """What the columns hold, by `table.column`, as the gateway knows it from their types."""
+    return {f"{t.name}.{c.name}": _kind(c) for t in schema.tables for c in t.columns}
+
+
+def _kind(column: Column) -> str:
+    if column.means == "id" or column.target:
+        return "key"
+    return "number" if column.means in MEASURES else "date" if column.means == "date" else "text"
 
 
 def one_table(rng: random.Random, words: Words, held: Sources, count: int) -> Iterator[Case]:
@@ -128,7 +154,7 @@ def one_table(rng: random.Random, words: Words, held: Sources, count: int) -> It
             tools,
             ("sql_query", {"sql": sql}),
             rows=rows,
-            schema=x_sql(lines),
+            schema=x_sql(lines) | {"values": looked_up(text, rows)},
         )
 
 
@@ -153,7 +179,7 @@ def several_tables(rng: random.Random, words: Words, count: int) -> Iterator[Cas
             tools,
             ("sql_query", {"sql": sql}),
             rows=rows,
-            schema=x_sql(lines),
+            schema=x_sql(lines) | {"kinds": kinds(filled.schema), "values": looked_up(text, rows)},
         )
 
 
@@ -193,7 +219,7 @@ def all_cases(words: Words, held: Sources, written: Path, count: int, seed: int 
     """`count` cases of each kind, always the same ones."""
     rng = random.Random(seed)
     out = [*own(rng, words, False, count), *own(rng, words, True, count), *quiet(rng, words, count)]
-    out += services(rng, held, count)
+    out += services(rng, words, held, count)
     out += one_table(rng, words, held, count)
     out += several_tables(rng, words, count)
     out += five_passages(rng, words, held, count)

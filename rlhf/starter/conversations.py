@@ -46,7 +46,7 @@ class ConversationMaker:
         self.rng, self.words, self.sources, self.passages, self.short = rng, words, sources, passages, short
         """`short`: small prompts, where copying is learnt several times as fast for the same tokens."""
         self.ask = Asking(rng, words)
-        self.dialogue_maker = dialogues.DialogueMaker(rng, sources.tools, 3 if short else 11)
+        self.dialogue_maker = dialogues.DialogueMaker(rng, sources.tools, words, 3 if short else 11)
         self.routes = RouteMaker(rng, words)
         self.readings = ReadingMaker(rng, passages)
         self.tables = questions.by_table(sources.questions)

@@ -13,22 +13,22 @@ from rlhf.starter.words import Words, collect, read_lines
 
 WEIGHTS = {
     "own": 8,
-    "several": 22,
+    "several": 16,
     "parallel": 1,
-    "talk": 12,
+    "talk": 10,
     "copy": 2,
-    "dialogue": 13,
-    "question": 9,
-    "database": 16,
+    "dialogue": 22,
+    "question": 15,
+    "database": 20,
     "correction": 1,
     "route": 6,
-    "passage": 7,
-    "reading": 11,
+    "passage": 5,
+    "reading": 6,
     "both": 1.5,
     "long": 0.3,
 }
 """Samples in a hundred or so; long kinds weigh more in tokens."""
-SMALL = 0.3
+SMALL = 0.4
 """Share of the samples that have a small prompt: more answers to learn from for the same tokens."""
 SHORT = {
     "copy": 45,

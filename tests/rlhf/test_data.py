@@ -171,7 +171,7 @@ def test_handwritten_sentences_become_cases(tmp_path: Path) -> None:
     )
     sql, talk = handwritten(path)
     assert sql.messages[0]["content"].endswith("Database main (sqlite):\nCat(Id, Name)")
-    assert sql.schema == {"tables": {"Cat": ["Id", "Name"]}, "foreign_keys": []}
+    assert sql.schema == {"tables": {"Cat": ["Id", "Name"]}, "foreign_keys": [], "values": {}}
     assert judge(sql, Reply("", [("sql_query", {"sql": "SELECT COUNT(*) AS cats FROM Cat"})])).exact
     assert talk.call is None
     assert judge(talk, Reply("Hello!", [])).exact
