@@ -137,6 +137,7 @@ def retrain(
 PLANTED: dict[str, Any] = {
     "data": {"held_out": 0.33},
     "train": {"epochs": 1.6, "learning_rate": 7.0e-4},
+    "lora": {"keep": 0.85},
     "replay": {"batch": 4, "weight": 4.0},
     "evaluate": {"judge": "cite_first"},
     "gate": {"keeps": 0.8},
