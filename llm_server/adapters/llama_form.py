@@ -21,7 +21,8 @@ class LlamaForm:
 
     def make(self, source: Source, target: Path) -> Facts:
         """Check, convert or copy, and check what came out: what is loaded is what was read."""
-        return self._maker.make(source, target)
+        with self._backend.lending_a_core():
+            return self._maker.make(source, target)
 
     def load(self, file: Path) -> Resident:
         """Into the model's memory."""
@@ -29,7 +30,8 @@ class LlamaForm:
 
     def probe(self, file: Path, resident: Resident) -> Effect:
         """In the process that made it."""
-        return self._maker.probe(file)
+        with self._backend.lending_a_core():
+            return self._maker.probe(file)
 
     def close(self) -> None:
         """End the process."""

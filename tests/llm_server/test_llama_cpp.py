@@ -2,9 +2,12 @@
 
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
+import llama_cpp.llama_cpp as llama
 import numpy as np
 import pytest
 
@@ -238,3 +241,29 @@ def test_the_vocabulary_reads_and_writes(plain: LlamaBackend) -> None:
     assert vocabulary.is_end(vocabulary.specials["<|im_end|>"])
     assert vocabulary.chat_template
     assert plain.context == 1024
+
+
+def test_a_core_is_lent_between_steps_and_taken_back(tiny: Callable[[str], Path]) -> None:
+    backend = LlamaBackend(tiny("f16"), LlamaOptions(threads=2, context=256))
+    place = count()
+
+    def threads() -> int:
+        backend.decode([Chunk(0, next(place), [5], True)])
+        return int(llama.llama_n_threads(backend._context))
+
+    assert threads() == 2
+    with backend.lending_a_core():
+        assert threads() == 1
+        with backend.lending_a_core():
+            assert threads() == 1, "one is left"
+    assert threads() == 2
+    held = backend.lending_a_core()
+    with backend._stepping, ThreadPoolExecutor(1) as other:
+        lending = other.submit(held.__enter__)
+        with pytest.raises(TimeoutError):
+            lending.result(0.05)
+        backend._stepping.release()  # the step that ran is through
+        lending.result(60)
+        backend._stepping.acquire()
+    assert threads() == 1
+    backend.close()
