@@ -18,7 +18,7 @@ from tools.app import create_app
 from tools.errors import SettingsError
 from tools.settings import Settings
 
-MODEL_FACING = {"rag_search", "rag_documents", "sql_query", "sql_describe"}
+MODEL_FACING = {"rag_search", "rag_documents", "sql_query", "sql_describe", "sql_values"}
 OPERATOR = {"rag_ingest", "rag_delete", "rag_page", "sql_test"}
 BOTH = ("tools:call", "tools:admin")
 

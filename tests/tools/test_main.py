@@ -65,7 +65,7 @@ def wait_for(address: str, process: subprocess.Popen[bytes]) -> None:
 
 async def test_sql_alone_over_stdio(shop: Path) -> None:
     async with Client(alone("sql", "--database", f"shop=sqlite:///{shop}")) as client:
-        assert {tool.name for tool in await client.list_tools()} == {"query", "describe", "test"}
+        assert {tool.name for tool in await client.list_tools()} == {"query", "describe", "values", "test"}
         result = await client.call_tool("query", {"sql": "SELECT COUNT(*) AS n FROM Album"})
         assert text_of(result) == "n\n4\n(1 row)"
 
