@@ -1,5 +1,5 @@
 """Answers whose figures are real, for models too small to copy well: numbers and words with a capital are
-cells of the result, whole, those of a row together and in their order.
+cells of the result, whole, those of a row together, rows in their order and each once.
 
 Results are what tool messages hold: a header and rows of cells between ` | `, and `(3 rows)` at the end.
 Without a result there is nothing to hold on to, and nothing is constrained.
@@ -38,9 +38,16 @@ def cells_grammar(text: str, asked: str) -> Grammar | None:
     again = re.findall(r"\d+|[A-Z]\w*", asked)
     said = rules.add("said", choice(*map(literal, dict.fromkeys([*OPENERS, *counts, *again]))))
     rules.add("gap", f"{BREAK} {SOFT}{{0,{GAP - 1}}}")
-    row = rules.add("row", choice(*(_only(rules, rows[0]) if len(rows) == 1 else map(_whole, rows))))
-    whole = rules.add("whole", f"{said} | {row}")
-    return Grammar(rules.text(f"({SOFT} | {whole} {BREAK})* ({whole})?"), example=", ".join(rows[0]))
+    text = rules.add("text", f"({SOFT} | {said} {BREAK})*")
+    if len(rows) == 1:
+        row = rules.add("row", choice(*_only(rules, rows[0])))
+        root = f"({SOFT} | ({said} | {row}) {BREAK})* ({said} | {row})?"
+        return Grammar(rules.text(root), example=", ".join(rows[0]))
+    rest = ""
+    for cells in reversed(rows):
+        # A row that is said twice is the beginning of a list without an end.
+        rest = rules.add("rest", f'({_whole(cells)} ({BREAK} {text} | ""))? {rest}'.strip())
+    return Grammar(rules.text(f"{text} {rest} ({said})?"), example=", ".join(rows[0]))
 
 
 def _whole(cells: Sequence[str]) -> str:

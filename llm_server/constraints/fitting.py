@@ -92,7 +92,7 @@ def _about(value: Any, users: Sequence[str]) -> Any:
     values = schema.values or {}
     there = {cell for (table, _), cells in values.items() if table in kept for cell in cells}
     kept = kept | {table for (table, _), cells in values.items() if not there.issuperset(cells)}
-    if not schema.connects(kept) or (len(kept) == 1 and not _counts_alone(users[-1])):
+    if not schema.connects(kept) or (len(kept) == 1 and not _is_alone(users[-1], found=bool(there))):
         kept |= set(schema.joins(kept))
     links = [[f"{a}.{b}", f"{c}.{d}"] for (a, b), (c, d) in schema.links if {a, c} <= kept]
     tables = {table: value["tables"][table] for table in schema.tables if table in kept}
@@ -111,10 +111,12 @@ def _parts(table: str) -> set[str]:
     return {singular(part) for part in PARTS.findall(table)}
 
 
-def _counts_alone(text: str) -> bool:
-    """`How many customers ...` needs no other table where it is not about money or what there is none of."""
+def _is_alone(text: str, found: bool) -> bool:
+    """`How many customers ...` and `customers in Lisbon`, where the cell was found, need no other table if it
+    is not about money or what there is none of.
+    """
     asked = {cue for cue, pattern in CUES.items() if re.search(pattern, text.lower())}
-    return "count" in asked and not asked & {"money", "null"}
+    return (found or "count" in asked) and not asked & {"money", "null"}
 
 
 def _shares(question: str, found: Sequence[Quote]) -> list[float]:

@@ -26,7 +26,7 @@ _TOP = re.compile(
     rf"|\b(?P<before>{_COUNT}) (?:most|least|best|worst|latest|top|\w{{3,}}est)\b"
 )
 _GROUPED = re.compile(
-    r"(?<!sorted )(?<!ordered )(?<!ranked )\b(?:by|per|each|every) (?:the |a |an )?([a-z]+)"
+    r"(?<!sorted )(?<!ordered )(?<!ranked )\b(?:by|per|each|(?:for|in|of) every) (?:the |a |an )?([a-z]+)"
 )
 _ASKED = re.compile(r"^\W*(?:[a-z]+\W+){0,3}?(?:which|what) ([a-z]+)")
 _QUOTED = re.compile(r"[\"“„«](.{1,80}?)[\"”“»]|(?<!\w)'([^']{1,80})'(?!\w)")

@@ -37,6 +37,7 @@ def test_what_the_result_has_can_be_said(walker: Walker, result: str, asked: str
     [
         (TOP, "The top 2 by total: Queen of Snow (25.5)."),
         (TOP, "Queen of Ice (11)."),
+        (TOP, "Queen of Ice (25.5), Queen of Ice (25.5)."),
         (TOP, "The total is 36.5."),
         (ONE, "There are 590 customers."),
         (ONE, "There are 5 customers."),

@@ -233,6 +233,12 @@ def test_for_a_small_model_tables_that_the_question_names_and_their_neighbours_a
     assert left("invoices by customer")["together"] == ["Customer", "Invoice"]
     assert set(left("How many customers are there?")["tables"]) == {"Customer"}
     assert set(left("How many customers spent more than 5?")["tables"]) == {"Customer", "Invoice"}
+    named = {**sql["x-sql"], "values": {"Customer.Country": ["Chad"]}}  # type: ignore[dict-item]
+    properties = function["parameters"]["properties"] | {"sql": {**sql, "x-sql": named}}
+    chad = narrowed(
+        {"name": "q", "parameters": {"properties": properties}}, ["Which customers live in Chad?"]
+    )
+    assert set(chad["parameters"]["properties"]["sql"]["x-sql"]["tables"]) == {"Customer"}
     assert left("What is the revenue?") == sql["x-sql"], "no table is named"
     assert set(left("Which playlists are there?", "and what is in them?")["tables"]) == {"Playlist"}
     assert narrowed({"name": "other"}, ["customers"]) == {"name": "other"}
