@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rlhf.data.folder import remove_partials, withdrawal
+from rlhf.data.folder import manifest_digest, remove_partials, withdrawal
 from rlhf.data.withdraw import ENDINGS, Person, clear, is_dataset, kept, row_files, seen, withdraw
 from rlhf.errors import DatasetError
 from rlhf.pipelines.outputs import RECORD
@@ -102,6 +102,7 @@ def _dataset(
     try:
         if withdrawal(folder):
             clear(folder)  # what a kill in the middle of it left
+            _silence(places, learnt.get(manifest_digest(folder), []), done)  # what a full disk had kept
             return
         found = seen(row_files(folder), person)
         if found.theirs:
@@ -109,6 +110,8 @@ def _dataset(
             versions = learnt.get(entry["digest"], [])
             # Before the rows: after a kill in between they are found again, and with them what is left here.
             _silence(places, versions, done)
+            for place in places:
+                _quiet(place, done)
             _evaluations(places, done)
             withdraw(folder, found, REASON)
             about = {name: entry[name] for name in ("digest", "kind")}
@@ -121,14 +124,18 @@ def _dataset(
 
 
 def _silence(places: list[Path], versions: list[Version], done: Forgotten) -> None:
-    """Take answers out of the reports of these versions and their heirs, and of the places of reports."""
+    """Take answers out of the reports of these versions and their heirs."""
     digests = {version.digest for version in versions}
-    learnt = [version.folder for place in places for version in Registry(place).with_heirs(digests)]
-    for folder in (*learnt, *places):
-        try:
-            done.reports += silence(folder)
-        except OSError as error:
-            done.missed(f"the report in {folder.name}", error, DELETE)
+    for place in places if digests else ():
+        for version in Registry(place).with_heirs(digests):
+            _quiet(version.folder, done)
+
+
+def _quiet(folder: Path, done: Forgotten) -> None:
+    try:
+        done.reports += silence(folder)
+    except OSError as error:
+        done.missed(f"the report in {folder.name}", error, "Make room, then run the erasure again.")
 
 
 def _evaluations(places: list[Path], done: Forgotten) -> None:

@@ -111,6 +111,14 @@ def withdrawal(folder: Path) -> dict[str, Any] | None:
     return dict(found)
 
 
+def manifest_digest(folder: Path) -> str:
+    """The digest that a dataset's manifest says, withdrawn or not. OSError, DatasetError."""
+    try:
+        return str(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["digest"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise DatasetError(f"{folder} has a manifest without a digest") from error
+
+
 def told(gone: dict[str, Any]) -> str:
     """A withdrawal in words, to follow the name of a dataset."""
     return f"was withdrawn on {str(gone['at'])[:10]} because {gone['reason']}; make another one, without them"

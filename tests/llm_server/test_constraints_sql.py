@@ -212,7 +212,7 @@ def test_for_a_small_model_tables_that_the_question_names_and_their_neighbours_a
         "Playlist": ["Id", "Name"],
     }
     links = [["Invoice.CustomerId", "Customer.Id"], ["InvoiceLine.InvoiceId", "Invoice.Id"]]
-    sql = {"type": "string", "x-sql": {"tables": tables, "foreign_keys": links}}
+    sql: dict[str, Any] = {"type": "string", "x-sql": {"tables": tables, "foreign_keys": links}}
     function: dict[str, Any] = {
         "name": "sql_query",
         "parameters": {"type": "object", "properties": {"sql": sql, "n": {}}},
@@ -233,7 +233,7 @@ def test_for_a_small_model_tables_that_the_question_names_and_their_neighbours_a
     assert left("invoices by customer")["together"] == ["Customer", "Invoice"]
     assert set(left("How many customers are there?")["tables"]) == {"Customer"}
     assert set(left("How many customers spent more than 5?")["tables"]) == {"Customer", "Invoice"}
-    named = {**sql["x-sql"], "values": {"Customer.Country": ["Chad"]}}  # type: ignore[dict-item]
+    named = {**sql["x-sql"], "values": {"Customer.Country": ["Chad"]}}
     properties = function["parameters"]["properties"] | {"sql": {**sql, "x-sql": named}}
     chad = narrowed(
         {"name": "q", "parameters": {"properties": properties}}, ["Which customers live in Chad?"]

@@ -119,6 +119,9 @@ def test_reports_of_what_learnt_from_it_show_no_answers_any_more(data: Path, tmp
     assert SECRET.encode() in bytes_below(other.folder), "it learnt from others"
     kept = json.loads((learnt.folder / "report.json").read_text(encoding="utf-8"))
     assert kept["decision"] == content["decision"]
+    write_report(heir.folder, content)  # as a full disk would have left it
+    assert forget(data, ADA).reports == 1
+    assert SECRET.encode() not in bytes_below(heir.folder)
     assert quiet(forget(data, ADA))
 
 
