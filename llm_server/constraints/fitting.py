@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from llm_server.constraints.english import CUES, STOP_WORDS
 from llm_server.constraints.quotes import Quote
-from llm_server.constraints.said import PARTS, singular
+from llm_server.constraints.said import name_words, singular
 from llm_server.constraints.sql_schema import SqlSchema
 
 WORDS_WEIGHT = 0.5
@@ -81,7 +81,7 @@ def _about(value: Any, users: Sequence[str]) -> Any:
     if schema is None or not users:
         return value
     whole, part = _named(schema, users[-1])
-    together = {table for table in whole if not any(_parts(table) < _parts(other) for other in whole)}
+    together = {table for table in whole if not any(name_words(table) < name_words(other) for other in whole)}
     if not together or not schema.connects(together):
         together = set()
     if not part:
@@ -102,13 +102,9 @@ def _about(value: Any, users: Sequence[str]) -> Any:
 def _named(schema: SqlSchema, text: str) -> tuple[set[str], set[str]]:
     """(tables whose whole name the text says, tables of which it says a part)."""
     said = {singular(word) for word in re.findall(r"\w+", text.lower())}
-    named = {table: _parts(table) for table in schema.tables}
+    named = {table: name_words(table) for table in schema.tables}
     whole = {table for table, parts in named.items() if parts <= said}
     return whole, {table for table, parts in named.items() if parts & said}
-
-
-def _parts(table: str) -> set[str]:
-    return {singular(part) for part in PARTS.findall(table)}
 
 
 def _is_alone(text: str, found: bool) -> bool:

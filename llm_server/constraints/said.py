@@ -41,7 +41,7 @@ class Said:
 
     @classmethod
     def of(cls, texts: Sequence[str], identifiers: Iterable[str]) -> "Said":
-        words = frozenset(singular(part) for name in identifiers for part in PARTS.findall(name))
+        words = frozenset(word for name in identifiers for word in name_words(name))
         return cls(tuple(text[-MAX_CHARS:] for text in texts[-LATEST:]), words)
 
     @cached_property
@@ -154,7 +154,7 @@ def _first(found: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))[:MAX_FIGURES]
 
 
-PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 """Words of a name in a schema: `OrderLine`, `order_lines`."""
 _PLURALS = (
     ("ies", "y"),
@@ -174,3 +174,8 @@ def singular(word: str) -> str:
         if word.endswith(ending) and len(word) > len(ending) + 2:
             return word.removesuffix(ending) + instead
     return word
+
+
+def name_words(name: str) -> set[str]:
+    """The words of a name in a schema, singular."""
+    return {singular(part) for part in _PARTS.findall(name)}

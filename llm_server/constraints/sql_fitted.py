@@ -9,7 +9,7 @@ there is no WHERE: `how many customers do we have` has none.
 from collections.abc import Callable, Iterable, Sequence
 
 from llm_server.constraints.gbnf import Rules, choice, literal
-from llm_server.constraints.said import PARTS, Said, singular
+from llm_server.constraints.said import Said, name_words
 from llm_server.constraints.spans import escape
 from llm_server.constraints.sql_schema import Column, SqlSchema
 from llm_server.constraints.sql_writer import COMPARE, NAME, Scope, Writer, spelled
@@ -112,8 +112,8 @@ class FittedWriter(Writer):
         `figures` are wanted too, keys only where ids are asked for.
         """
         columns = [(table, column) for table in scope.tables for column in self._schema.tables[table]]
-        of_table = [one for one in columns if _words(one[0]) == {word}]
-        found = of_table or [one for one in columns if word in _words(one[1])]
+        of_table = [one for one in columns if name_words(one[0]) == {word}]
+        found = of_table or [one for one in columns if word in name_words(one[1])]
         wanted = {"text", "date", None} | ({"number"} if figures else set())
         wanted |= {"key"} if "id" in self._said.cues else set()
         return {one for one in found if self._kind(one) in wanted and (not figures or self._is_measure(one))}
@@ -223,8 +223,8 @@ class FittedWriter(Writer):
         said = self._said.measures
         if not said or self._kind(column) == "text":
             return True
-        known = any(said & _words(name) for names in self._schema.tables.values() for name in names)
-        return not known or bool(said & _words(column[1]))
+        known = any(said & name_words(name) for names in self._schema.tables.values() for name in names)
+        return not known or bool(said & name_words(column[1]))
 
     def _functions(self, scope: Scope) -> list[str]:
         out = []
@@ -247,10 +247,6 @@ class FittedWriter(Writer):
     def _is_dated(self, column: Column) -> bool:
         named = any(part in column[1].lower() for part in DATED)
         return self._kind(column) == "date" or (self._kind(column) is None and named)
-
-
-def _words(name: str) -> set[str]:
-    return {singular(part) for part in PARTS.findall(name)}
 
 
 def _any(texts: Iterable[str]) -> str:
