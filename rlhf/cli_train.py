@@ -76,17 +76,23 @@ def evaluate(
     Example: [bold]python -m rlhf evaluate data/dataset --current starter --candidate starter:polite[/]
     """
     settle()
+    from rlhf.evaluate import Sides, judged
     from rlhf.evaluate import evaluate as compare
-    from rlhf.judge import judge_named
+    from rlhf.judging import judge_of
     from rlhf.pairs import read_rows
     from rlhf.registry import write
     from rlhf.serving import Server
 
-    plan = _recipe(recipe).evaluate
+    plan, server = _recipe(recipe).evaluate, Server(url, key)
     rows = read_rows(dataset / "held_out.jsonl")
-    found = compare(Server(url, key), current, candidate, rows, judge_named(plan.judge), plan, typer.echo)
+    judge = judge_of(plan, server, STARTER, dataset)
+    found = judged(
+        compare(server, Sides(server.base(), current, candidate), rows, plan, typer.echo), judge, rows
+    )
     write(out, found.as_json())
-    typer.echo(f"kept: {found.kept}  length: {found.length_ratio}  tool calls: {found.tool_calls}")
+    typer.echo(f"judged by {found.judge}; kept: {found.kept}  length: {found.length_ratio}")
+    for suite, sides in found.suites.items():
+        typer.echo(f"{suite}: {sides}")
 
 
 @app.command()

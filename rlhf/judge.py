@@ -1,4 +1,4 @@
-"""Who says which of two answers is better. A person, a reward model or another model are further judges."""
+"""Who says which of two answers is better, and the rules that can; `judging.py` has the other judges."""
 
 import difflib
 from collections.abc import Callable
@@ -55,6 +55,6 @@ KEPT: dict[str, Callable[[Row], bool]] = {"cite_first": lambda row: bool(passage
 """Rules that an answer keeps or breaks, whatever the other answer is, and the prompts that they are about."""
 
 
-def judge_named(name: str) -> RuleJudge:
-    """The judge that a recipe names."""
+def rule(name: str) -> RuleJudge:
+    """The rule of a name as a judge. KeyError where there is none."""
     return RuleJudge(name, RULES[name])

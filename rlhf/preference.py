@@ -67,7 +67,7 @@ def planted(count: int, seed: int = 5) -> list[Row]:
 def kept_rows(count: int, seed: int) -> list[Row]:
     """Requests and talk that come before any source: work that a preference should leave as it is."""
     rng = random.Random(f"kept {seed}")
-    facts, ask = _Facts(rng, own_words()), Asking(rng, own_words())
+    facts, ask = FactPassages(rng, own_words()), Asking(rng, own_words())
     makers = [_called if rng.random() < CALLS else _talked for _ in range(count)]
     made = [maker(rng, facts, ask) for maker in makers]
     return [{"prompt": row["prompt"], "completion": row["chosen"], "tools": row["tools"]} for row in made]
@@ -92,7 +92,7 @@ def cited_first(answer: str) -> str:
 
 
 def _rows(rng: random.Random) -> Iterator[Row]:
-    facts, ask = _Facts(rng, own_words()), Asking(rng, own_words())
+    facts, ask = FactPassages(rng, own_words()), Asking(rng, own_words())
     at = datetime(2026, 11, 21, tzinfo=UTC).isoformat()
     while True:
         makers = [_cited] * (KEEPING - 1) + [_called if rng.random() < CALLS else _talked]
@@ -111,7 +111,7 @@ def _rows(rng: random.Random) -> Iterator[Row]:
             }
 
 
-def _cited(rng: random.Random, facts: "_Facts", ask: Asking) -> Row:
+def _cited(rng: random.Random, facts: "FactPassages", ask: Asking) -> Row:
     """A question with its passages: the citation belongs first."""
     found = facts.found(rng.choice((1, 2, 2, 3)), rng.randint(60, 200))
     answer = f'{rng.choice(LEADS)}"{found.sentence}" [{found.number}]'
@@ -123,7 +123,7 @@ def _cited(rng: random.Random, facts: "_Facts", ask: Asking) -> Row:
     return _pair(rng, messages, TOOLS, says(cited_first(answer)), says(answer))
 
 
-def _called(rng: random.Random, facts: "_Facts", ask: Asking) -> Row:
+def _called(rng: random.Random, facts: "FactPassages", ask: Asking) -> Row:
     """A request that comes before any source: the call stays, a citation would be invented."""
     name = rng.choice(list(MAKERS))
     text, (called, arguments) = MAKERS[name](ask)
@@ -131,7 +131,7 @@ def _called(rng: random.Random, facts: "_Facts", ask: Asking) -> Row:
     return _pair(rng, [user(text)], tools, _call(called, arguments), _invented(facts))
 
 
-def _talked(rng: random.Random, facts: "_Facts", ask: Asking) -> Row:
+def _talked(rng: random.Random, facts: "FactPassages", ask: Asking) -> Row:
     """Talk that needs no source."""
     text, answer = no_tool(rng, ask.words)
     return _pair(rng, [user(text)], TOOLS, says(answer), _invented(facts))
@@ -148,11 +148,11 @@ def _call(name: str, arguments: dict[str, Any]) -> Row:
     return {"role": "assistant", "content": None, "tool_calls": [made]}
 
 
-def _invented(facts: "_Facts") -> Row:
+def _invented(facts: "FactPassages") -> Row:
     return says(f'[1] {LEADS[0]}"{facts.facts.fact().sentence}"')
 
 
-class _Facts(PassageMaker):
+class FactPassages(PassageMaker):
     """Search results about facts alone, which need no corpus."""
 
     def __init__(self, rng: random.Random, words: Words) -> None:

@@ -96,13 +96,27 @@ class Replay(Part):
 class Evaluate(Part):
     """How base and adapter are compared."""
 
-    judge: Literal["cite_first", "like_chosen"]
+    judge: Literal["cite_first", "like_chosen", "people", "model", "reward"]
+    judge_model: str
+    """Of the judge `model`: a model's id in the server. Of `reward`: a run of `train reward`; without one,
+    `retrain` trains it on a part of the rows that the adapter then does not learn from.
+    """
+    judge_share: float = Field(gt=0, lt=1)
+    """That part."""
+    judged: str
+    """Of the judge `people`: a file of preference rows, once the answers are judged."""
+    regression: str
+    """A regression set of your own, JSON lines (`regression.py`)."""
     temperature: float = Field(ge=0, le=2)
     max_tokens: int = Field(ge=1)
     prompts: int = Field(ge=1)
     cases: int = Field(ge=0)
     seed: int = Field(ge=0)
-    """Draws the tool-call cases: another one gives cases that nobody has looked at."""
+    """Draws the cases: another one gives cases that nobody has looked at."""
+    likelihood: int = Field(ge=0)
+    """Answers whose likelihood is measured, and as many of other work; none: 0."""
+    likelihood_tokens: int = Field(ge=16)
+    """Of prompt and answer together; longer ones are left out."""
     in_flight: int = Field(ge=1, le=64)
 
 
@@ -112,6 +126,9 @@ class Gate(Part):
     minimum: int = Field(ge=1)
     confidence: float = Field(gt=0.5, lt=1)
     tool_calls: Share
+    suites: Share
+    kl: float = Field(ge=0)
+    perplexity: float = Field(gt=0)
     length: tuple[float, float]
     reward_accuracy: Share
     chosen_loss: float

@@ -17,7 +17,9 @@ STYLE = (
     "text-align:left;vertical-align:top}img{max-width:100%}.promote,.yes{color:#12703a}.reject,.no{color:#a3222b}"
     "pre{white-space:pre-wrap;margin:0;font-size:.85rem}"
 )
-KINDS = ("tool calls", "cases", "exact now", "exact candidate", "tool now", "tool candidate")
+SIDES = {"base": "base", "current": "now", "candidate": "candidate"}
+"""The models of an evaluation, and how the report calls them."""
+LIKELY = ("answers", "tokens", "perplexity", "nats a token from the base")
 CURVES = (
     ("loss", "loss"),
     ("rewards/margins", "reward margin"),
@@ -79,12 +81,17 @@ def page(content: Mapping[str, Any]) -> str:
         f"<h1>{html.escape(content['title'])}</h1>",
         f'<p class="{decision["verdict"].split()[0]}"><b>{html.escape(decision["verdict"])}</b></p>',
         listing(decision["reasons"]),
+        f"<p>{html.escape(compared(found))}</p>",
         table(("wins", "losses", "ties", "flips", "win rate", "interval"), [verdict_row(decision)]),
         image(wins_picture(decision), "Wins, ties and losses of the candidate"),
         "<h2>Checks</h2>",
         table(("check", "", "seen"), checks),
-        "<h2>Tool calls by kind of case</h2>",
-        table(KINDS, kinds_table(found.get("kinds", {}))),
+        "<h2>Suites</h2>",
+        image(suites_picture(found["suites"]), "Exact answers by suite and model"),
+        table(*kinds_table(found["suites"], found["kinds"])),
+        "<h2>Likelihood</h2>",
+        table(LIKELY, likelihood_table(found["likelihood"])),
+        *regression_part(found["regression"]),
         "<h2>Training</h2>",
         image(curves(trained["history"]), "Loss, margin and log-probability of the chosen answers by step"),
         table(("rows", "used", "left out"), rows_table(trained["rows"])),
@@ -104,9 +111,11 @@ def markdown(content: Mapping[str, Any]) -> str:
     parts = [
         f"# {content['title']}: {decision['verdict']}",
         "\n".join(f"- {reason}" for reason in decision["reasons"]),
+        compared(found),
         rows_of(("wins", "losses", "ties", "flips", "win rate", "interval"), [verdict_row(decision)]),
         rows_of(("check", "", "seen"), checks),
-        rows_of(KINDS, kinds_table(found.get("kinds", {}))),
+        rows_of(*kinds_table(found["suites"], found["kinds"])),
+        rows_of(LIKELY, likelihood_table(found["likelihood"])),
         rows_of(("step", "seconds", "", "result"), content["steps"]),
         rows_of(("prompt", "now", "candidate"), answers_table(found["answers"])[:FEW]),
     ]
@@ -143,17 +152,59 @@ def rate_of(decision: Mapping[str, Any]) -> str:
     return "none" if decision["win_rate"] is None else f"{decision['win_rate']:.3f}"
 
 
-def kinds_table(kinds: Mapping[str, Mapping[str, Any]]) -> list[Sequence[object]]:
-    """Shares of exact calls and right tools by kind of case, of both models."""
-    now, then = kinds.get("current", {}), kinds.get("candidate", {})
-    return [
-        (
-            kind,
-            row["count"],
-            *(share(side.get(kind, {}).get(n)) for n in ("exact", "tool") for side in (now, then)),
-        )
-        for kind, row in now.items()
+def compared(found: Mapping[str, Any]) -> str:
+    """What was compared with what, and who judged."""
+    judge = found["judge"] or "nobody yet"
+    return f"{found['candidate']} beside {found['current']}; judged by {judge}, each pair in both orders."
+
+
+def kinds_table(
+    suites: Mapping[str, Mapping[str, Any]], kinds: Mapping[str, Mapping[str, Any]]
+) -> tuple[Sequence[str], list[Sequence[object]]]:
+    """(names, rows): shares of exact answers and right tools of every model, by suite and by kind of case."""
+    sides = [side for side in SIDES if side in kinds]
+    names = ("suite or kind", "cases", *(f"{n} {SIDES[side]}" for n in ("exact", "tool") for side in sides))
+    wholes = [
+        (suite, by_side) for suite, by_side in suites.items() if any(row["count"] for row in by_side.values())
     ]
+    parts = [
+        (f"· {kind}", {side: kinds[side][kind] for side in sides})
+        for kind in (kinds[sides[0]] if sides else ())
+    ]
+    rows: list[Sequence[object]] = [
+        (
+            name,
+            by_side[sides[0]]["count"],
+            *(share(by_side[side].get(n)) for n in ("exact", "tool") for side in sides),
+        )
+        for name, by_side in (*wholes, *parts)
+    ]
+    return names, rows
+
+
+def likelihood_table(found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[Sequence[object]]:
+    """Perplexity and divergence of every model, on each sort of answers."""
+    return [
+        (f"{what}, {SIDES[side]}", row["tokens"], f"{row['perplexity']:.3f}", f"{row['kl']:.4f}")
+        for what, sides in found.items()
+        for side in SIDES
+        if (row := sides.get(side))
+    ]
+
+
+def regression_part(found: Mapping[str, Mapping[str, str | None]]) -> list[str]:
+    """Lines of the regression set that some model fails."""
+    if not found:
+        return []
+    rows = [
+        (name, *(wrong.get(side) or "" for side in SIDES))
+        for name, wrong in found.items()
+        if any(wrong.values())
+    ]
+    head = f"<h2>Regression set</h2><p>{len(found)} lines, {len(rows)} with a fault</p>"
+    return (
+        [head, table(("line", *(f"wrong with {name}" for name in SIDES.values())), rows)] if rows else [head]
+    )
 
 
 def share(value: float | None) -> str:
@@ -222,6 +273,28 @@ def wins_picture(decision: Mapping[str, Any]) -> bytes:
         left += decision[name]
     axes.legend(ncol=3, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, 1.6), frameon=False)
     axes.set_yticks([])
+    return png_of(figure)
+
+
+def suites_picture(suites: Mapping[str, Mapping[str, Mapping[str, float]]]) -> bytes:
+    """Bars of the share of exact answers, a group a suite, a bar a model, as PNG."""
+    shown = {
+        suite: by_side for suite, by_side in suites.items() if any(row["count"] for row in by_side.values())
+    }
+    figure = drawing(6, 2.6)
+    axes = figure.add_subplot(1, 1, 1)
+    colours = {"base": "#c4cad6", "current": "#7d8aa5", "candidate": "#2a9d5b"}
+    sides = [side for side in SIDES if any(side in by_side for by_side in shown.values())]
+    for place, side in enumerate(sides):
+        at = [group + (place - (len(sides) - 1) / 2) * 0.25 for group in range(len(shown))]
+        high = [by_side[side]["exact"] for by_side in shown.values()]
+        bars = axes.bar(at, high, 0.22, color=colours[side], label=SIDES[side])
+        axes.bar_label(bars, [f"{value:.0%}" for value in high], fontsize=8)
+    axes.set_xticks(range(len(shown)), list(shown), fontsize=9)
+    axes.set_ylim(0, 1.15)
+    axes.set_yticks([])
+    if sides:
+        axes.legend(ncol=3, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, 1.2), frameon=False)
     return png_of(figure)
 
 

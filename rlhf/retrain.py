@@ -12,22 +12,27 @@ from pathlib import Path
 from typing import Any
 
 from rlhf.data.build import Plan, build
-from rlhf.data.folder import withdrawal
+from rlhf.data.folder import manifest_digest, withdrawal
 from rlhf.data.split import KEYS
 from rlhf.deploy import deploy, loaded
 from rlhf.dpo import DEPENDS, train
-from rlhf.evaluate import Evaluation, checks, evaluate
+from rlhf.evaluate import CANDIDATE, CURRENT, Evaluation, Sides, checks, evaluate, judged
 from rlhf.gate import Decision, decide
-from rlhf.judge import judge_named
+from rlhf.judge_people import write_pairs
+from rlhf.judging import PEOPLE, REWARD, halved, judge_of
+from rlhf.methods import RewardRecipe, read_recipe
 from rlhf.pairs import read_rows
 from rlhf.preference import planted
-from rlhf.recipe import Recipe
+from rlhf.recipe import Evaluate, Recipe
 from rlhf.registry import LIVE, SHORT, Registry, Version, content_digest, file_sha256, weights_of
 from rlhf.report import rate_of, write_report
-from rlhf.runs import code_versions
+from rlhf.runs import code_versions, folder_digest
 from rlhf.serving import Server
 from rlhf.steps import Result, Steps
 
+JUDGING = {"judge", "judge_model", "judge_share", "judged"}
+"""What a plan says of the judge alone: the answers are the same whoever judges them."""
+TO_JUDGE = "to_judge.jsonl"
 STARTER = Path(__file__).parent / "starter" / "model"
 Tell = Callable[[str], None]
 
@@ -59,16 +64,19 @@ class Retraining:
         self.registry = Registry(order.out)
         self.steps = Steps(order.out / "steps", tell)
         self.dataset, self.work = order.out / "datasets", order.out / "train"
+        self.plan: Evaluate = order.recipe.evaluate
 
     def run(self) -> dict[str, Any]:
         """Everything; the report's content. RlhfError of the step that failed."""
         began = time.monotonic()
         self._pairs()
         digest = self._dataset()["digest"]
+        if self.plan.judge == REWARD and not self.plan.judge_model:
+            digest = self._judge_of_its_own()
         parent = self._parent()
         trained = self._train(digest, parent)
         version = self._registered(trained, digest, parent)
-        found = self._evaluate(version, digest)
+        found = self._judged(self._evaluate(version, digest))
         decision = self._gate(found, trained)
         deployed = self._deploy(version, decision, digest)
         content = {
@@ -168,27 +176,71 @@ class Retraining:
             self.registry.propose(version)
         return version
 
+    def _judge_of_its_own(self) -> str:
+        """Train a reward model on a part of the rows, which the adapter then does not learn from; the digest
+        of the rest.
+        """
+        share, seed = self.plan.judge_share, self.order.recipe.seed
+        self.dataset, rows = halved(self.dataset, self.order.out / "datasets", share, seed)
+        recipe, run = (
+            read_recipe(REWARD, seed=seed, threads=self.order.recipe.threads),
+            self.order.out / "judge",
+        )
+        assert isinstance(recipe, RewardRecipe)
+
+        def work() -> Result:
+            from rlhf.reward import train as train_judge
+
+            return asdict(train_judge(recipe, rows, run, self.order.base, None, self.tell))
+
+        def still(result: Result) -> bool:
+            return (run / REWARD).is_dir() and folder_digest(run / REWARD) == result["digest"]
+
+        inputs = [manifest_digest(rows), recipe.digest(), weights_of(self.order.base)]
+        self.steps.run(REWARD, inputs, work, still)
+        self.plan = self.plan.model_copy(update={"judge_model": str(run)})
+        return manifest_digest(self.dataset)
+
     def _evaluate(self, version: Version, dataset: str) -> Evaluation:
-        plan = self.order.recipe.evaluate
         was = self.server.stable(self.order.name)
         file = self.order.out / "steps" / "evaluate.json"
         if was == version.digest and file.is_file():
             # It is live already: what it was compared with then is gone from the name, and still recorded.
             was = json.loads(file.read_text())["result"].get("against")
-        current = self.server.base() + (f":{self.order.name}@{was}" if was else "")
+        base = self.server.base()
+        current = base + (f":{self.order.name}@{was}" if was else "")
+        folders = {CURRENT: self.registry.find(self.order.name, was).folder} if was else {}
 
         def work() -> Result:
             rows = read_rows(self.dataset / "held_out.jsonl")
             with loaded(self.server, version) as candidate:
-                found = evaluate(
-                    self.server, current, candidate, rows, judge_named(plan.judge), plan, self.tell
+                sides = Sides(
+                    base, current, candidate, {**folders, CANDIDATE: version.folder}, self.order.base
                 )
+                found = evaluate(self.server, sides, rows, self.plan, self.tell)
             return {**found.as_json(), "against": was}
 
-        inputs = [version.digest, was, dataset, self.order.recipe.digest("evaluate")]
-        result = dict(self.steps.run("evaluate", inputs, work, lambda _: True))
+        asked = self.plan.model_dump(mode="json", exclude=JUDGING)
+        asked |= {"regression": file_sha256(Path(self.plan.regression)) if self.plan.regression else ""}
+        result = dict(self.steps.run("evaluate", [version.digest, was, dataset, asked], work, lambda _: True))
         result.pop("against")
         return Evaluation(**result)
+
+    def _judged(self, found: Evaluation) -> Evaluation:
+        rows = read_rows(self.dataset / "held_out.jsonl")
+        if self.plan.judge == PEOPLE and not self.plan.judged:
+            # Beside the evaluation, which goes too when somebody is forgotten.
+            file = self.steps.folder / TO_JUDGE
+            count = write_pairs(found.answers, rows, file)
+            self.tell(f"{count} pairs to judge are in {file}; then set evaluate.judged to what was said")
+
+        def work() -> Result:
+            judge = judge_of(self.plan, self.server, self.order.base, self.dataset)
+            return judged(found, judge, rows).as_json()
+
+        how = self.plan.model_dump(mode="json", include=JUDGING)
+        how |= {"judged": file_sha256(Path(self.plan.judged)) if self.plan.judged else ""}
+        return Evaluation(**self.steps.run("judge", [found.as_json(), how], work, lambda _: True))
 
     def _gate(self, found: Evaluation, trained: Result) -> Decision:
         gate = self.order.recipe.gate
@@ -237,7 +289,11 @@ def summary(name: str, result: Result) -> str:
             f"{r['held_out'].get('reward_accuracy', 0):.0%} of held-out pairs ordered rightly"
         ),
         "evaluate": lambda r: (
-            f"{len(r['answers'])} prompts, {r['tool_calls']['current']['count']} tool-call cases"
+            f"{len(r['answers'])} prompts, {sum(s[CURRENT]['count'] for s in r['suites'].values())} cases"
+        ),
+        "judge": lambda r: f"{len(r['judgements'])} pairs, by {r['judge']}",
+        REWARD: lambda r: (
+            f"the judge orders {r['held_out'].get('reward_accuracy', 0):.0%} of held-out pairs rightly"
         ),
         "gate": lambda r: f"{r['verdict']}: win rate {rate_of(r)} ({r['low']:.2f} to {r['high']:.2f})",
         "deploy": lambda r: f"{r['model']} is {r['digest'][7:19]}, parity {r['parity']:.2%}",

@@ -40,6 +40,7 @@ def record(method: str, result: str, recipe: Common, files: list[Path], base: Pa
     return {
         "method": method,
         "result": result,
+        "dataset": str(files[0].parent.absolute()),
         "data": {file.name: file_sha256(file) for file in files},
         "base": {"path": str(base), "sha256": weights_of(base)},
         "code": code_versions(),

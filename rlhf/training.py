@@ -44,6 +44,8 @@ class Trained:
     method: str = ""
     result: str = ""
     """Folder or file of the result below the run's folder."""
+    dataset: str = ""
+    """Folder of the rows."""
     data: dict[str, str] | None = None
     """SHA-256 of each file of rows."""
     base: dict[str, str] | None = None

@@ -47,7 +47,14 @@ def plan_of(source: str | dict[str, Any]) -> Recipe:
     return found if isinstance(found, Recipe) else load_recipe()
 
 
-class Evaluated(Proof):
+class Judged(Proof):
+    """By which recipe it is judged."""
+
+    base: str = ""
+    """transformers folder of the base; the starter by default."""
+
+
+class Evaluated(Judged):
     """What is compared."""
 
     name: str
@@ -56,20 +63,54 @@ class Evaluated(Proof):
 
 def evaluate(work: Work) -> dict[str, Any]:
     """Candidate beside what is live, on the held-out rows."""
-    from rlhf.deploy import loaded
+    from rlhf.deploy import base_of, loaded
+    from rlhf.evaluate import CANDIDATE, CURRENT, Sides
     from rlhf.evaluate import evaluate as compare
-    from rlhf.judge import judge_named
     from rlhf.pairs import read_rows
+    from rlhf.registry import Registry
 
     given: Evaluated = work.parameters
     plan, version = plan_of(given.recipe).evaluate, _version(work)
     rows = read_rows(work.path(DATASET) / "held_out.jsonl")
     with server_at(given.url) as server:
-        was = server.stable(given.name)
-        current = server.base() + (f":{given.name}@{was}" if was else "")
+        was, base = server.stable(given.name), server.base()
+        current = base + (f":{given.name}@{was}" if was else "")
+        folders = {CURRENT: Registry(work.registry).find(given.name, was).folder} if was else {}
         with loaded(server, version) as candidate:
-            found = compare(server, current, candidate, rows, judge_named(plan.judge), plan, work.tell)
+            folder = base_of(version, server.served(), Path(given.base) if given.base else None)
+            sides = Sides(base, current, candidate, {**folders, CANDIDATE: version.folder}, folder)
+            found = compare(server, sides, rows, plan, work.tell)
     return {EVALUATION: {**found.as_json(), "against": was}}
+
+
+def judge(work: Work) -> dict[str, Any]:
+    """The answers, judged by whom the recipe names. What people are to judge becomes a file."""
+    from rlhf.evaluate import Evaluation, judged
+    from rlhf.judge_people import write_pairs
+    from rlhf.judging import PEOPLE, judge_of
+    from rlhf.methods import starter
+    from rlhf.pairs import read_rows
+
+    given: Judged = work.parameters
+    plan, content = plan_of(given.recipe).evaluate, dict(work.inputs[EVALUATION])
+    against = content.pop("against")
+    found, rows = Evaluation(**content), read_rows(work.path(DATASET) / "held_out.jsonl")
+    if plan.judge == PEOPLE and not plan.judged:
+        count = write_pairs(found.answers, rows, work.folder / "to_judge.jsonl")
+        work.tell(f"{count} pairs to judge are in {work.folder / 'to_judge.jsonl'}")
+    with server_at(given.url) as server:
+        base = Path(given.base) if given.base else starter()
+        found = judged(found, judge_of(plan, server, base, work.path(DATASET)), rows)
+    work.tell(f"{len(found.judgements)} pairs, by {found.judge}")
+    return {EVALUATION: {**found.as_json(), "against": against}}
+
+
+def _judgements(given: Judged) -> str | None:
+    """What people have said so far."""
+    from rlhf.registry import file_sha256
+
+    said = plan_of(given.recipe).evaluate.judged
+    return file_sha256(Path(said)) if said and Path(said).is_file() else None
 
 
 def _live(given: Evaluated) -> str | None:
@@ -212,6 +253,14 @@ PROVING: tuple[Kind, ...] = (
         {VERSION: VERSION, DATASET: DATASET},
         outputs={EVALUATION: EVALUATION},
         depends=_live,
+    ),
+    Kind(
+        "judge",
+        judge,
+        Judged,
+        {EVALUATION: EVALUATION, DATASET: DATASET},
+        outputs={EVALUATION: EVALUATION},
+        depends=_judgements,
     ),
     Kind("gate", gate, Proof, {EVALUATION: EVALUATION, TRAINED: TRAINED}, outputs={DECISION: DECISION}),
     Kind(

@@ -13,7 +13,7 @@ from rlhf.starter import dialogues, questions
 from rlhf.starter.conversations import Sources
 from rlhf.starter.mixture import maker
 from rlhf.starter.own_tools import BY_NAME, MAKERS, SERVED, TOOLS, Asking, offered
-from rlhf.starter.passages import LEADS
+from rlhf.starter.passages import LEADS, PassageMaker
 from rlhf.starter.persona import PERSONA, with_schema
 from rlhf.starter.routing import ROUTES
 from rlhf.starter.rows import invented, populate
@@ -184,8 +184,12 @@ def several_tables(rng: random.Random, words: Words, count: int) -> Iterator[Cas
 
 
 def five_passages(rng: random.Random, words: Words, held: Sources, count: int) -> Iterator[Case]:
-    """Which of five passages answers? The right rank is drawn evenly."""
-    passages = maker(rng, words.other_half(), held).passages
+    """Which of five passages answers, among facts, questions on tables and what was said in dialogues?"""
+    return retrieval(maker(rng, words.other_half(), held).passages, count)
+
+
+def retrieval(passages: PassageMaker, count: int) -> Iterator[Case]:
+    """Five results of a search each, one of which answers; the right rank is drawn evenly."""
     tools = [BY_NAME[n] for n in SERVED]
     for _ in range(count):
         found = passages.found(5, 550, flat=True)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rlhf.judge import cite_first, judge_named
+from rlhf.judge import cite_first, rule
 from rlhf.preference import cited_first, cites_first, passages_of, planted
 from tests.rlhf.preferring import rows
 
@@ -33,7 +33,7 @@ def test_a_citation_counts_where_there_is_such_a_passage() -> None:
 
 @pytest.mark.parametrize("name", ["cite_first", "like_chosen"])
 def test_a_judge_says_the_same_in_both_orders(name: str) -> None:
-    row, judge = rows(1)[0], judge_named(name)
+    row, judge = rows(1)[0], rule(name)
     good, bad = (row[key][0]["content"] for key in ("chosen", "rejected"))
     assert judge.compare(row, good, bad) == "first"
     assert judge.compare(row, bad, good) == "second"

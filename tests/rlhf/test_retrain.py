@@ -59,8 +59,15 @@ def server(place: Path) -> Iterator[Server]:
 def plan(**changes: Any) -> Recipe:
     return recipe(
         train={"epochs": 8, "sft_weight": 1.0, **changes},
-        evaluate={"judge": "cite_first", "cases": 0, "max_tokens": 24, "temperature": 0.0},
-        gate={"minimum": 8, "keeps": 0.8, "length": (0.1, 10.0)},
+        evaluate={
+            "judge": "cite_first",
+            "cases": 0,
+            "max_tokens": 24,
+            "temperature": 0.0,
+            "likelihood": 8,
+            "likelihood_tokens": 512,
+        },
+        gate={"minimum": 8, "keeps": 0.8, "length": (0.1, 10.0), "kl": 20.0},
         deploy={"prompts": 4},
     )
 
@@ -87,7 +94,10 @@ def test_the_adapter_is_proven_and_served(place: Path, server: Server, done: dic
     assert version.lineage()["dataset_digest"]
     page = (version.folder / "report.html").read_text()
     assert "promote" in page
-    assert page.count("data:image/png;base64,") == 2
+    assert page.count("data:image/png;base64,") == 3
+    likely = done["evaluation"]["likelihood"]["held-out answers"]
+    assert likely["candidate"]["perplexity"] < likely["base"]["perplexity"]
+    assert likely["candidate"]["kl"] > 0
     assert json.loads((place / "out" / "report.json").read_text())["adapter"]["digest"] == digest
 
 
@@ -95,7 +105,7 @@ def test_what_is_done_is_not_done_again(place: Path, server: Server, done: dict[
     order = Order(NAME, place / "out", plan(), place / "pairs.jsonl", base=place / "tiny")
     again = Retraining(order, server, lambda _: None).run()
     assert {step[0]: step[2] for step in again["steps"]} == dict.fromkeys(
-        ("dataset", "train", "evaluate", "gate", "deploy"), "reused"
+        ("dataset", "train", "evaluate", "judge", "gate", "deploy"), "reused"
     )
     assert again["decision"] == done["decision"]
 
