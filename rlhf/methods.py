@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
+from rlhf import ranks
 from rlhf.errors import RecipeError
 from rlhf.recipe import Common, Lora, Part, Recipe, Replay, Trainable, Training, read_yaml, resolved
 
@@ -167,6 +168,9 @@ def train(
 ) -> "Trained":
     """Train by the recipe's method. TrainingError, BadRecords."""
     method = known(recipe.method)
+    if ranks.wanted(recipe):
+        assert isinstance(recipe, Trainable)
+        return ranks.train_in_ranks(recipe, dataset, out, base or method.base(), adapter, tell)
     trained: Trained = import_module(method.module).train(
         recipe, dataset, out, base or method.base(), adapter, tell
     )

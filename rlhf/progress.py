@@ -23,7 +23,7 @@ class Progress(TrainerCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Begin where a resumed run begins."""
         self.began, self.first = time.monotonic(), state.global_step
-        if self.console.is_terminal:
+        if self.console.is_terminal and state.is_world_process_zero:
             columns = (
                 BarColumn(),
                 MofNCompleteColumn(),
@@ -36,7 +36,7 @@ class Progress(TrainerCallback):
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         """One step."""
-        if not logs or "loss" not in logs:
+        if not logs or "loss" not in logs or not state.is_world_process_zero:
             return
         seconds = max(1e-6, time.monotonic() - self.began)
         rate = (state.global_step - self.first) * self.batch / seconds

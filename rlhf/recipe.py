@@ -172,6 +172,8 @@ class Common(Part):
 class Trainable(Common):
     """What is trained step by step."""
 
+    processes: int = Field(default=1, ge=1, le=64)
+    """That compute together, one a GPU, each `train.batch` rows at once."""
     train: Training
 
 

@@ -8,7 +8,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,6 +19,7 @@ from transformers import AutoTokenizer, TrainerCallback, set_seed
 from rlhf.errors import TrainingError
 from rlhf.pairs import Used
 from rlhf.progress import Progress
+from rlhf.ranks import count, first_alone, forget_evaluation, require_averaging
 from rlhf.recipe import Common, Trainable
 from rlhf.registry import weights_of
 from rlhf.report import curves
@@ -107,34 +108,44 @@ def carry_out(
     began = time.monotonic()
     files = data_files(dataset)
     tokenizer = begin(recipe, base)
-    out.mkdir(parents=True, exist_ok=True)
-    recipe.save(out / "recipe.yaml")
+    with first_alone(recipe) as first:
+        if first:
+            out.mkdir(parents=True, exist_ok=True)
+            recipe.save(out / "recipe.yaml")
     used, held = (method.read(f, tokenizer, recipe) if f in files else Used() for f in paths(dataset))
     tell(said("training", used))
     tell(said("held out", held))
     if not used.texts:
         raise TrainingError(f"{dataset} has no row to train on: {used.left_out or 'it is empty'}")
     begun = [weights_of(base), folder_digest(adapter) if adapter else None]
-    forget_other_runs(out / "run", [recipe.digest(*method.depends), used.texts, *begun])
+    with first_alone(recipe) as first:
+        if first:
+            forget_other_runs(out / "run", [recipe.digest("processes", *method.depends), used.texts, *begun])
+            last_checkpoint(out / "run")
     with hushed(), clear_errors(out):
         set_seed(recipe.seed)
         trainer = method.prepare(recipe, used, held, out, base, adapter)
-        watch(trainer, recipe.train.batch * recipe.train.accumulate)
+        watch(trainer, recipe.train.batch * recipe.train.accumulate * recipe.processes)
         method.check(trainer)
+        forget_evaluation(trainer)
         trainer.train(resume_from_checkpoint=last_checkpoint(out / "run"))
+        require_averaging(trainer)
         measured = method.examine(trainer, held)
-        result, digest = method.save(trainer, recipe, out, base)
         trained = Trained(
-            digest,
+            "",
             int(trainer.state.global_step),
             round(time.monotonic() - began, 1),
             {"train": used.summary(), "held_out": held.summary()},
             measured,
             history(trainer.state.log_history, method.logged),
-            **record(method.name, result, recipe, files, base),
         )
-        trained.save(out)
-    shutil.rmtree(out / "run", ignore_errors=True)
+        with first_alone(recipe) as first:
+            if first:
+                result, digest = method.save(trainer, recipe, out, base)
+                made_of = record(method.name, result, recipe, files, base)
+                trained = replace(trained, digest=digest, **made_of)
+                trained.save(out)
+                shutil.rmtree(out / "run", ignore_errors=True)
     return trained
 
 
@@ -169,6 +180,7 @@ def arguments(recipe: Trainable, out: Path) -> dict[str, Any]:
         "data_seed": recipe.seed,
         "bf16": t.precision == "bfloat16",
         "use_cpu": recipe.device == "cpu",
+        "ddp_backend": "gloo" if recipe.device == "cpu" and count() > 1 else None,
         "gradient_checkpointing": t.gradient_checkpointing,
         "logging_steps": 1,
         "save_steps": t.save_steps,
