@@ -179,6 +179,10 @@ async def get_trace(session: Session) -> Response:
     return JSONResponse(await session.read(legacy.get, session.key, session.path("id")))
 
 
+async def list_observations(session: Session) -> Response:
+    return JSONResponse(await session.read(legacy.page_observations, session.key, session.params))
+
+
 async def delete_trace(session: Session) -> Response:
     return await _delete(session, [session.path("id")])
 
@@ -297,6 +301,7 @@ ROUTES += [
     route("DELETE", "traces", delete_traces),
     route("GET", "traces/{id}", get_trace),
     route("DELETE", "traces/{id}", delete_trace),
+    route("GET", "observations", list_observations),
     route("GET", "sessions", list_sessions),
     route("GET", "sessions/{id:path}", get_session),
     route("GET", "v2/scores", list_scores),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from functools import partial
 from typing import Any
 
 from starlette.datastructures import QueryParams
@@ -10,8 +11,9 @@ from starlette.datastructures import QueryParams
 from gateway.traces.conditions import Conditions, in_project
 from gateway.traces.errors import NoSuch
 from gateway.traces.keys import KeyPair
-from gateway.traces.observations import body_of, tags_of
+from gateway.traces.observations import body_of, cost_of, tags_of
 from gateway.traces.pages import listed
+from gateway.traces.reading import asked
 from gateway.traces.scores import shown_v1
 from gateway.traces.values import decoded, iso, unpacked
 
@@ -46,13 +48,24 @@ def get(connection: sqlite3.Connection, project: int, key: KeyPair, trace_id: st
         raise NoSuch(f"No trace {trace_id!r} in this project.")
     found = _rows(connection, "observations", project, "trace", trace_id, "+started")
     scores = _rows(connection, "scores", project, "trace", trace_id, "timestamp")
+    observations = [_observation(connection, o) for o in found]
     ended = row["ended"] or row["started"]
     return _trace(connection, project, key, row) | {
         "latency": (ended - row["started"]) / 1e6,
-        "totalCost": 0.0,
-        "observations": [_observation(connection, o) for o in found],
+        "totalCost": sum(o["calculatedTotalCost"] or 0.0 for o in observations),
+        "observations": observations,
         "scores": [shown_v1(score) for score in scores],
     }
+
+
+def page_observations(
+    connection: sqlite3.Connection, project: int, key: KeyPair, params: QueryParams
+) -> dict[str, Any]:
+    """GET /api/public/observations: pages by number of what v2 pages by cursor. Raises BadTrace."""
+    conditions = asked(project, params)
+    order = conditions.newest("started")
+    shown = partial(_observation, connection)
+    return listed(connection, "observations", conditions, params, shown, order)
 
 
 def page_sessions(
@@ -167,7 +180,7 @@ def _observation(connection: sqlite3.Connection, row: sqlite3.Row) -> dict[str, 
         "totalPrice": None,
         "calculatedInputCost": None,
         "calculatedOutputCost": None,
-        "calculatedTotalCost": None,
+        "calculatedTotalCost": cost_of(body),
         "latency": None if ended is None else (ended - row["started"]) / 1e6,
         "timeToFirstToken": None if first is None else (first - row["started"]) / 1e6,
         "createdAt": iso(row["created"]),

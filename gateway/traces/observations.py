@@ -73,6 +73,14 @@ def body_of(connection: sqlite3.Connection, row: int) -> dict[str, Any]:
     return body
 
 
+def cost_of(body: dict[str, Any]) -> float | None:
+    """What a client said that an observation cost; None where it said nothing that is a number."""
+    said = body.get("costDetails")
+    costs = said.items() if isinstance(said, dict) else ()
+    numbers = {kind: cost for kind, cost in costs if isinstance(cost, int | float)}
+    return numbers.get("total", sum(numbers.values())) if numbers else None
+
+
 def tags_of(row: sqlite3.Row) -> list[str]:
     tags: list[str] = loaded(row["tags"]) or []
     return tags

@@ -11,7 +11,7 @@ from gateway.traces import filters
 from gateway.traces.conditions import LIMIT, Conditions, flag, in_project, listed, number
 from gateway.traces.errors import BadTrace
 from gateway.traces.keys import KeyPair
-from gateway.traces.observations import body_of, tags_of
+from gateway.traces.observations import body_of, cost_of, tags_of
 from gateway.traces.values import cursor_of, dumped, iso
 
 GROUPS = {"core", "basic", "time", "io", "metadata", "model", "usage", "prompt", "metrics", "trace_context"}
@@ -27,7 +27,7 @@ def page(connection: sqlite3.Connection, project: int, key: KeyPair, params: Que
     """{"data", "meta": {"cursor"}}; the newest first. Raises BadTrace."""
     groups = _groups(params)
     limit = number(params, "limit", 50, LIMIT)
-    conditions = _asked(project, params)
+    conditions = asked(project, params)
     conditions.after("started", params.get("cursor"))
     order = f"ORDER BY {conditions.newest('started')} LIMIT ?"
     query = f"SELECT * FROM observations WHERE {conditions.sql} {order}"  # noqa: S608 - values are bound
@@ -48,7 +48,8 @@ def _groups(params: QueryParams) -> set[str]:
     return groups
 
 
-def _asked(project: int, params: QueryParams) -> Conditions:
+def asked(project: int, params: QueryParams) -> Conditions:
+    """What a list of observations is narrowed to, in either of its shapes. Raises BadTrace."""
     conditions = in_project(project)
     if params.get("filter"):
         # As in Langfuse: a filter takes the place of the single parameters; the trace's id narrows both.
@@ -128,11 +129,10 @@ def _model(row: sqlite3.Row, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _usage(_: sqlite3.Row, body: dict[str, Any]) -> dict[str, Any]:
-    costs = body.get("costDetails") or {}
     return {
         "usageDetails": body.get("usageDetails") or {},
-        "costDetails": costs,
-        "totalCost": costs.get("total", sum(costs.values()) if costs else None),
+        "costDetails": body.get("costDetails") or {},
+        "totalCost": cost_of(body),
         "usagePricingTierName": None,
     }
 

@@ -59,6 +59,26 @@ async def test_lists_of_traces_and_sessions(store: TraceStore) -> None:
     assert len((await get(store, "sessions/s1"))["traces"]) == 2
 
 
+async def test_observations_by_page_and_what_they_cost(store: TraceStore) -> None:
+    costs = {"langfuse.observation.cost_details": '{"input": 0.25, "output": 0.5}'}
+    for n in range(3):
+        await store.export(span(n + 1, name=f"n{n}", start=1_790_000_000 + n, attributes=costs))
+    first = await get(store, "observations", traceId=TRACE, limit=2)
+    assert [o["name"] for o in first["data"]] == ["n2", "n1"]
+    assert first["meta"] == {"page": 1, "limit": 2, "totalItems": 3, "totalPages": 2}
+    second = await get(store, "observations", traceId=TRACE, limit=2, page=2)
+    assert [o["calculatedTotalCost"] for o in second["data"]] == [0.75]
+    assert (await get(store, "observations", name="n1"))["meta"]["totalItems"] == 1
+    assert (await store.client.get("/api/public/observations?filter=no")).status_code == 400
+    assert (await get(store, f"traces/{TRACE}"))["totalCost"] == 2.25
+
+
+async def test_a_cost_that_is_no_number_is_no_cost(store: TraceStore) -> None:
+    for n, said in enumerate(['{"input": "much", "output": 0.5}', "[1]", "free"]):
+        await store.export(span(n + 1, attributes={"langfuse.observation.cost_details": said}))
+    assert (await get(store, f"traces/{TRACE}"))["totalCost"] == 0.5
+
+
 async def test_events_change_what_was_said_before(store: TraceStore) -> None:
     generation = {"id": "g", "traceId": "t", "name": "llm", "startTime": "2026-01-01T00:00:00Z", "input": "q"}
     ended = {"id": "g", "traceId": "t", "endTime": "2026-01-01T00:00:02Z", "output": {"role": "assistant"}}

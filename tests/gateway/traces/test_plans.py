@@ -104,6 +104,8 @@ def test_every_list_has_its_index(file: sqlite3.Connection) -> None:
     asked += [lambda p=p: scores.page(file, 1, KEY, QueryParams(p)) for p in SCORE_LISTS]  # type: ignore[misc]
     asked += [lambda p=p: scores.page_v2(file, 1, QueryParams(p)) for p in SCORE_LISTS]  # type: ignore[misc]
     asked += [
+        lambda: legacy.page_observations(file, 1, KEY, QueryParams({})),
+        lambda: legacy.page_observations(file, 1, KEY, QueryParams({"userId": "u", "type": "TOOL"})),
         lambda: legacy.page_sessions(file, 1, KEY, QueryParams({})),
         lambda: datasets.page(file, 1, KEY, QueryParams({})),
         lambda: datasets.page_items(file, 1, QueryParams({})),
