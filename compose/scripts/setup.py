@@ -19,7 +19,8 @@ import venv
 from pathlib import Path
 
 from console_log import run_logged, say, step
-from setup_label_studio import install_label_studio
+from setup_label_studio import LABEL_STUDIO
+from setup_langfuse_sdks import LANGFUSE_SDKS
 
 ROOT = Path(__file__).resolve().parents[2]
 CONSOLE = ROOT / "gateway" / "console"
@@ -200,7 +201,8 @@ def main() -> None:
     build_console(cache)
     prepare_models(python, cache)
     if profile == "test":
-        install_label_studio(cache)
+        for environment in (LABEL_STUDIO, *LANGFUSE_SDKS):
+            environment.install(cache)
         install_browser()
 
 
