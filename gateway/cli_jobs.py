@@ -110,16 +110,26 @@ def train(
         str, typer.Argument(help="sft, dpo, kto, reward, embedding, classifier, or a recipe's YAML file.")
     ],
     rows: Annotated[str, typer.Option("--data", "-d", help="A dataset of the project, or a file of rows.")],
+    name: Annotated[
+        str, typer.Option(help="Of the result in the registry; made of dataset and method by default.")
+    ] = "",
+    base: Annotated[
+        str, typer.Option(help="Folder of the model that is trained; each method has its own.")
+    ] = "",
+    parent: Annotated[
+        str, typer.Option(help="NAME, or NAME@VERSION, of the registry: go on from it, under its name.")
+    ] = "",
+    gpu: Annotated[bool, typer.Option("--gpu", help="On a GPU, where the worker has one.")] = False,
     project: ProjectOption = "demo",
     follow: FollowOption = True,
     folder: FolderOption = DATA,
 ) -> None:
-    """Train on a dataset, in the worker.
+    """Train on a dataset, in the worker, and register the result: `loopyard models list` shows it.
 
     A file is uploaded first. Preferences are split, so that the result can be examined on what it never saw.
     Ctrl-C leaves the job running. Exit code 0 if it is done.
 
-    Example: [bold]loopyard train dpo --data feedback.jsonl --project work[/]
+    Example: [bold]loopyard train dpo --data feedback.jsonl --name polite --project work[/]
     """
     from gateway.cli_client import GatewayClient
     from gateway.cli_job_view import follow_job
@@ -128,12 +138,17 @@ def train(
     method, changes = read_recipe(recipe)
     with GatewayClient.of(folder) as client:
         dataset = trainable(client, project, rows)
-        body = {"kind": "train", "dataset": dataset, "method": method, "recipe": changes}
+        body = {"kind": "train", "dataset": dataset, "method": method, "recipe": changes, "name": name}
+        body |= {"base": str(Path(base).absolute()) if base else "", "parent": parent}
+        body |= {"resource": "gpu"} if gpu else {}
         headers = {"X-Project": project}
         job = client.request("POST", "/api/v1/jobs", json=body, headers=headers).json()["id"]
         typer.echo(f"job {job}")
         if follow:
-            raise typer.Exit(0 if follow_job(client, job) == "done" else 1)
+            if follow_job(client, job) != "done":
+                raise typer.Exit(1)
+            made = client.request("GET", f"/api/v1/jobs/{job}").json()["result"]
+            typer.echo(f"{made['version']['name']} {made['version']['digest'][7:19]}: {made['next']}")
 
 
 @pipeline.command("run")

@@ -1,4 +1,4 @@
-"""`loopyard models`: adapters, which version of each answers, from a terminal."""
+"""`loopyard models`: what was trained, which version of each adapter answers, from a terminal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ REGISTRY = "/api/v1/models-registry"
 
 @app.command("list")
 def list_models(data: DataOption = DATA, as_json: JsonOption = False) -> None:
-    """Show every version and which alias means it.
+    """Show every version, what it is, and which alias means it.
 
     Example: [bold]loopyard models list[/]
     """
@@ -30,11 +30,11 @@ def list_models(data: DataOption = DATA, as_json: JsonOption = False) -> None:
     if as_json:
         print_json(models)
         return
-    table = Table("name", "version", "is", "pairs", "made")
+    table = Table("name", "version", "kind", "is", "rows", "made")
     for one in (version for model in models for version in model["versions"]):
         is_now, made = ", ".join(one["aliases"]), one["created_at"][:19]
-        table.add_row(one["name"], one["version"], is_now, str(one["pairs"]), made)
-    Console().print(table if models else "There are no adapters; `loopyard train` makes one.")
+        table.add_row(one["name"], one["version"], one["kind"], is_now, str(one["pairs"]), made)
+    Console().print(table if models else "Nothing is registered; `loopyard train` makes an adapter.")
 
 
 @app.command()

@@ -10,11 +10,9 @@ from peft import LoraConfig, PeftModel
 from transformers import AutoModelForCausalLM
 
 from rlhf.recipe import Lora
-from rlhf.registry import CONFIG, content_digest, weights_of
+from rlhf.registry import BASE_KEY, CONFIG, content_digest, weights_of
 from rlhf.troubles import hushed
 
-BASE_KEY = "base_sha256"
-"""llm_server refuses an adapter whose configuration names another base under this key."""
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 """Layers of attention as most models name them."""
 

@@ -14,6 +14,7 @@ from rlhf.errors import DeployError
 from rlhf.methods import starter
 from rlhf.pairs import Row
 from rlhf.parity import parity
+from rlhf.products import refusal
 from rlhf.recipe import Deploy
 from rlhf.registry import Registry, Version
 from rlhf.serving import Served, Server
@@ -44,7 +45,9 @@ def candidate_of(name: str) -> str:
 
 @contextmanager
 def loaded(server: Server, version: Version) -> Iterator[str]:
-    """Serve a version as a candidate; gives the model's id and takes it out again."""
+    """Serve a version as a candidate; gives the model's id and takes it out again. DeployError."""
+    if why := refusal(version.kind):
+        raise DeployError(f"`{version.name}` {version.short} is {why}")
     name = candidate_of(version.name)
     with _alone(version):
         digest = server.load(name, version.folder)

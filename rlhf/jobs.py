@@ -42,7 +42,7 @@ class Kind(StrEnum):
     CHECK = "check"
     """Arguments: folder of the models, file of the record."""
     TRAIN = "train"
-    """Arguments: recipe as a dict, folder of the dataset."""
+    """Arguments: recipe as a dict, folder of the dataset, and what else `pipelines.run.train` wants."""
     PIPELINE = "pipeline"
     """Arguments: specification as a dict, parameters as a dict."""
 

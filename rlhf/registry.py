@@ -1,6 +1,7 @@
-"""Adapters in files: immutable versions named by their content, aliases that move, lineage both ways.
+"""What was trained, in files: immutable versions named by content, aliases that move, lineage both ways.
 
-ROOT/adapters/NAME/SHA12/ is a PEFT folder with lineage.json, pairs.jsonl, report.json and report.html;
+ROOT/adapters/NAME/SHA12/ is a PEFT folder with lineage.json, pairs.jsonl, report.json and report.html; what
+is no adapter of a model that answers (`kind` in lineage.json) lies in a folder `content` beside these.
 ROOT/adapters/NAME/aliases.json says what `live`, `previous` and `candidate` mean. llm_server has to be
 allowed to read ROOT/adapters (LLM_ADAPTER_FOLDERS). ROOT/secrets/erasure-key makes the pseudonyms of users
 who were forgotten.
@@ -16,9 +17,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from re import fullmatch
 from typing import Any
 
 from rlhf.errors import RegistryError
+from rlhf.products import ADAPTER
 from rlhf.pseudonyms import Pseudonyms
 
 CONFIG, WEIGHTS, LINEAGE, ALIASES, PAIRS = (
@@ -32,12 +35,16 @@ LOCK = ".aliases.lock"
 LIVE, PREVIOUS, CANDIDATE = "live", "previous", "candidate"
 IDLE = frozenset({"base_model_name_or_path", "inference_mode", "revision", "peft_version", "auto_mapping"})
 """Fields of a PEFT configuration that change no number; llm_server leaves the same ones out of its hash."""
+BASE_KEY = "base_sha256"
+"""llm_server refuses an adapter whose configuration names another base under this key."""
 SHORT = 12
+NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
+CONTENT = "content"
 
 
 @dataclass(frozen=True)
 class Version:
-    """One adapter on disk."""
+    """One adapter, or another thing that was trained, on disk."""
 
     name: str
     digest: str
@@ -48,6 +55,16 @@ class Version:
     def short(self) -> str:
         """`1a2b3c4d5e6f`."""
         return self.digest.removeprefix("sha256:")[:SHORT]
+
+    @property
+    def kind(self) -> str:
+        """What it is, as `products` names it."""
+        return str(self.lineage().get("kind", ADAPTER))
+
+    @property
+    def content(self) -> Path:
+        """The folder that is loaded."""
+        return self.folder if self.kind == ADAPTER else self.folder / CONTENT
 
     def lineage(self) -> dict[str, Any]:
         """What it was made from."""
@@ -73,22 +90,56 @@ class Registry:
         self.folder = root / "adapters"
         self.pseudonyms = Pseudonyms(root / "secrets" / "erasure-key")
 
-    def add(self, name: str, adapter: Path, lineage: dict[str, Any], pairs: list[dict[str, Any]]) -> Version:
-        """Take a copy of a PEFT folder in, whole or not at all; the same content is the same version."""
-        digest = content_digest(adapter)
+    def add(
+        self,
+        name: str,
+        source: Path,
+        lineage: dict[str, Any],
+        pairs: list[dict[str, Any]],
+        kind: str = ADAPTER,
+    ) -> Version:
+        """Take a copy of a folder in, whole or not at all; the same content is the same version.
+
+        Raises:
+            RegistryError: it is no PEFT folder, the name is none, or its versions are of another kind.
+        """
+        self.admit(name, kind)
+        digest = digest_of(kind, source)
         version = Version(name, digest, self.folder / name / digest.removeprefix("sha256:")[:SHORT])
         if version.folder.exists():
             return self.check(version)
         part = version.folder.with_name(f".{version.folder.name}.partial")
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
-        for file in (CONFIG, WEIGHTS):
-            shutil.copyfile(adapter / file, part / file)
-        born = {**lineage, "digest": digest, "created_at": datetime.now(UTC).isoformat(timespec="seconds")}
-        write(part / LINEAGE, born)
+        if kind == ADAPTER:
+            for file in (CONFIG, WEIGHTS):
+                shutil.copyfile(source / file, part / file)
+        else:
+            shutil.copytree(source, part / CONTENT)
+        born = {"kind": kind, "digest": digest, "created_at": datetime.now(UTC).isoformat(timespec="seconds")}
+        write(part / LINEAGE, {**lineage, **born})
         (part / PAIRS).write_text("".join(json.dumps(origin(row)) + "\n" for row in pairs), encoding="utf-8")
         part.rename(version.folder)
         return version
+
+    def admit(self, name: str, kind: str, project: str = "") -> None:
+        """RegistryError where a version of this kind cannot be added to a name, or not by this project."""
+        if not fullmatch(NAME, name):
+            raise RegistryError(f"{name!r} is no name: up to 64 letters, digits, - and _")
+        if other := {version.kind for version in self.versions(name)} - {kind}:
+            raise RegistryError(
+                f"the versions of `{name}` are of the kind {min(other)}, not {kind}: choose another name"
+            )
+        self.refuse_others(name, project)
+
+    def refuse_others(self, name: str, project: str) -> None:
+        """RegistryError where a name has versions that were not trained in this project: they are somebody
+        else's. "" is the operator, who may use all.
+        """
+        if project and any(version.lineage().get("project") != project for version in self.versions(name)):
+            raise RegistryError(
+                f"`{name}` was not trained in this project, and is for admins: choose another name"
+            )
 
     def names(self) -> list[str]:
         """Adapters with a version."""
@@ -111,7 +162,7 @@ class Registry:
 
     def check(self, version: Version) -> Version:
         """The same version, its content verified. RegistryError where it is damaged."""
-        found = content_digest(version.folder)
+        found = digest_of(version.kind, version.content)
         if found != version.digest:
             raise RegistryError(
                 f"{version.folder} is damaged: its content has the hash {found}; delete it and train again"
@@ -214,8 +265,12 @@ class Registry:
 
 
 def origin(row: dict[str, Any]) -> dict[str, Any]:
-    """Where a pair comes from."""
-    return {k: row.get(k) for k in ("pair_id", "user", "session", "source", "chosen_trace", "rejected_trace")}
+    """Where a row comes from; an answer alone stands for the chosen one of a pair."""
+    known = {**row, "pair_id": row.get("pair_id") or row.get("row_id")}
+    known["chosen_trace"] = row.get("chosen_trace") or row.get("trace")
+    return {
+        k: known.get(k) for k in ("pair_id", "user", "session", "source", "chosen_trace", "rejected_trace")
+    }
 
 
 def _forget(pairs: Path, user: str, pseudonyms: Pseudonyms) -> None:
@@ -226,6 +281,18 @@ def _forget(pairs: Path, user: str, pseudonyms: Pseudonyms) -> None:
         row |= {"user": pseudonyms.of(user), "session": None}
     if theirs:
         _replace(pairs, "".join(json.dumps(row) + "\n" for row in rows))
+
+
+def digest_of(kind: str, folder: Path) -> str:
+    """What a version of a kind is named by. RegistryError."""
+    return content_digest(folder) if kind == ADAPTER else folder_digest(folder)
+
+
+def folder_digest(folder: Path) -> str:
+    """`sha256:` and the hash over a folder's files, names and content."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    lines = [f"{path.relative_to(folder).as_posix()} {file_sha256(path)}" for path in files]
+    return f"sha256:{hashlib.sha256(chr(10).join(lines).encode()).hexdigest()}"
 
 
 def content_digest(folder: Path) -> str:

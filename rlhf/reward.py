@@ -14,13 +14,12 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from trl.trainer.reward_config import RewardConfig
 from trl.trainer.reward_trainer import RewardTrainer
 
-from rlhf.adapters import BASE_KEY, lora_config, save_adapter
+from rlhf.adapters import lora_config, save_adapter
 from rlhf.judge import RuleJudge
 from rlhf.methods import RewardRecipe
 from rlhf.pairs import Pairs, Row, Used, completed, render
 from rlhf.records import read_jsonl
-from rlhf.registry import CONFIG
-from rlhf.runs import folder_digest
+from rlhf.registry import BASE_KEY, CONFIG, folder_digest
 from rlhf.training import Tell, Trained, arguments, carry_out
 from rlhf.troubles import hushed
 

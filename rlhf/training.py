@@ -21,9 +21,9 @@ from rlhf.pairs import Used
 from rlhf.progress import Progress
 from rlhf.ranks import count, first_alone, forget_evaluation, require_averaging
 from rlhf.recipe import Common, Trainable
-from rlhf.registry import weights_of
+from rlhf.registry import folder_digest, weights_of
 from rlhf.report import curves
-from rlhf.runs import data_files, folder_digest, forget_other_runs, last_checkpoint, paths, record
+from rlhf.runs import data_files, forget_other_runs, last_checkpoint, paths, record
 from rlhf.troubles import clear_errors, hushed
 
 Tell = Callable[[str], None]

@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse
 
 from gateway.deps import AskedProjectDep, CallerDep, RequestId, ServicesDep, needs
 from gateway.jobs.schemas import ApprovalIn, JobDetail, JobIn, JobOut, LineOut
-from gateway.jobs.start import start
+from gateway.jobs.start import Starter, start
 from gateway.policy import Scope
 from gateway.sse import EventStream
 from gateway.wire import Items
@@ -39,7 +39,8 @@ async def start_job(
     request_id: RequestId,
 ) -> JobDetail:
     async with services.audit.act(caller, request_id, "job.start", body.kind, project=project.id):
-        job_id = await start(services.jobs, services.datasets, caller, project, body)
+        asked = Starter(services.jobs, services.datasets, services.registry.on_disk)
+        job_id = await start(asked, caller, project, body)
     return await services.jobs.get(caller, job_id)
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from rlhf.jobs import FIRST, LAST, NORMAL, Resource
+from rlhf.registry import NAME
 
 Method = Literal["sft", "dpo", "kto", "reward", "embedding", "classifier"]
 
@@ -18,6 +19,9 @@ class _Asked(BaseModel):
     priority: int = Field(default=NORMAL, ge=FIRST, le=LAST)
     """1 goes first."""
     resource: Resource = "cpu"
+    """`gpu` waits for one and computes on it, unless a recipe names a device; where there is none, the log
+    says so and the processor computes.
+    """
 
 
 class TrainIn(_Asked):
@@ -29,6 +33,12 @@ class TrainIn(_Asked):
     method: Method = "dpo"
     recipe: dict[str, Any] = Field(default_factory=dict)
     """What differs from the method's own recipe."""
+    name: str = Field(default="", pattern=f"^({NAME})?$")
+    """Of the result in the registry; by default its parent's, or one made of dataset and method."""
+    base: str = Field(default="", max_length=4096)
+    """transformers folder of the server that is trained, for admins; each method has its own."""
+    parent: str = Field(default="", pattern=rf"^({NAME}(@[A-Za-z0-9:_-]{{1,80}})?)?$")
+    """Version of the registry to go on from: `NAME`, which is what is live, or `NAME@VERSION`."""
 
 
 class PipelineIn(_Asked):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import Any
 
 from gateway.datasets.service import Datasets
@@ -11,19 +12,33 @@ from gateway.jobs.schemas import CheckIn, JobIn, PipelineIn, TrainIn
 from gateway.jobs.service import JobService
 from gateway.policy import Caller, Scope
 from gateway.projects.store import Project
-from rlhf.errors import RecipeError
-from rlhf.jobs import Kind
+from rlhf.beginning import begin_with
+from rlhf.errors import RecipeError, RegistryError, TrainingError
+from rlhf.jobs import Kind, Resource
 from rlhf.methods import known, read_recipe
+from rlhf.products import derived_name, product_of
+from rlhf.registry import Registry
 
 HARMLESS = ("starter", "none")
 """Rows to rehearse that are no file of the server."""
+SPLIT = " split"
+"""How `loopyard train` ends the name of a dataset that it splits."""
 
 
-async def start(jobs: JobService, datasets: Datasets, caller: Caller, project: Project, wanted: JobIn) -> str:
+@dataclass(frozen=True)
+class Starter:
+    """What starting a job asks."""
+
+    jobs: JobService
+    datasets: Datasets
+    registry: Registry
+
+
+async def start(services: Starter, caller: Caller, project: Project, wanted: JobIn) -> str:
     """The id of the new job. Raises BadRequest, Forbidden, NotFound, Conflict."""
     asked = wanted.model_dump(mode="json", exclude={"priority", "resource", "title"})
-    kind, arguments, title = await _arguments(jobs, datasets, caller, project, wanted)
-    return await jobs.ask(
+    kind, arguments, title = await _arguments(services, caller, project, wanted)
+    return await services.jobs.ask(
         caller,
         project,
         kind,
@@ -31,28 +46,69 @@ async def start(jobs: JobService, datasets: Datasets, caller: Caller, project: P
         wanted.title or title,
         asked=asked,
         priority=wanted.priority,
-        resource=wanted.resource,
+        resource=_resource(wanted),
     )
 
 
 async def _arguments(
-    jobs: JobService, datasets: Datasets, caller: Caller, project: Project, wanted: JobIn
+    services: Starter, caller: Caller, project: Project, wanted: JobIn
 ) -> tuple[Kind, list[Any], str]:
     if isinstance(wanted, TrainIn):
         recipe = await asyncio.to_thread(_recipe, caller, wanted)
-        row = await datasets.ready(project, wanted.dataset)
+        row = await services.datasets.ready(project, wanted.dataset)
         if row.kind == "file" and row.format != "jsonl":
             raise BadRequest(
                 f"{row.name!r} is {row.format}; only JSON lines are trained on.", param="dataset"
             )
-        folder = datasets.files.folder(row)
-        return Kind.TRAIN, [recipe, str(folder)], f"{wanted.method} on {row.name}"
+        folder = services.datasets.files.folder(row)
+        owner = "" if caller.has(Scope.ADMIN) else project.id
+        begun = await asyncio.to_thread(_begun, services.registry, owner, wanted, recipe)
+        name = wanted.name or wanted.parent.partition("@")[0]
+        name = name or derived_name(row.name.removesuffix(SPLIT), wanted.method)
+        await asyncio.to_thread(_admit, services.registry, name, product_of(recipe), owner)
+        if "device" not in wanted.recipe:
+            del recipe["device"]  # the worker's to choose, by what it has
+        beside = {"name": name, "project": owner, "resource": _resource(wanted), **begun}
+        return Kind.TRAIN, [recipe, str(folder), beside], f"{wanted.method} on {row.name}"
     if not caller.has(Scope.ADMIN):
         raise Forbidden(f"Jobs of the kind {wanted.kind!r} may read any file of the server: for admins only.")
     if isinstance(wanted, PipelineIn):
         _plausible(wanted)
         return Kind.PIPELINE, [wanted.spec, wanted.parameters], str(wanted.spec.get("name", "pipeline"))
-    return Kind.CHECK, _checked(jobs, wanted), "check the models"
+    return Kind.CHECK, _checked(services.jobs, wanted), "check the models"
+
+
+def _resource(wanted: JobIn) -> Resource:
+    """What a recipe says goes before what was asked for beside it."""
+    named = wanted.recipe.get("device") if isinstance(wanted, TrainIn) else None
+    by_device: dict[object, Resource] = {"cpu": "cpu", "cuda": "gpu"}
+    return by_device.get(named, wanted.resource)
+
+
+def _begun(registry: Registry, owner: str, wanted: TrainIn, recipe: dict[str, Any]) -> dict[str, Any]:
+    """What is begun with, as the job's arguments."""
+    if wanted.base and owner:
+        raise Forbidden("`base` may name any folder of the server: for admins only.")
+    _theirs(registry, wanted.parent.partition("@")[0], owner)
+    try:
+        return begin_with(recipe, wanted.base, wanted.parent, registry).plain()
+    except (RecipeError, RegistryError, TrainingError) as error:
+        raise BadRequest(str(error), param="parent" if wanted.parent else "base") from error
+
+
+def _admit(registry: Registry, name: str, kind: str, owner: str) -> None:
+    _theirs(registry, name, owner)
+    try:
+        registry.admit(name, kind)
+    except RegistryError as error:
+        raise BadRequest(str(error), param="name") from error
+
+
+def _theirs(registry: Registry, name: str, owner: str) -> None:
+    try:
+        registry.refuse_others(name, owner)
+    except RegistryError as error:
+        raise Forbidden(str(error)) from error
 
 
 def _checked(jobs: JobService, _: CheckIn) -> list[str]:

@@ -44,8 +44,8 @@ def packed(folder: Path, top: str) -> Iterator[bytes]:
     """The files of a folder as a ZIP archive, below a folder named `top`; a block in memory at a time."""
     pipe = _Pipe()
     with zipfile.ZipFile(pipe, "w", zipfile.ZIP_STORED) as archive:
-        for file in sorted(p for p in folder.iterdir() if p.is_file() and not p.is_symlink()):
-            entry = zipfile.ZipInfo.from_file(file, f"{top}/{file.name}")
+        for file in sorted(p for p in folder.rglob("*") if p.is_file() and not p.is_symlink()):
+            entry = zipfile.ZipInfo.from_file(file, f"{top}/{file.relative_to(folder).as_posix()}")
             with file.open("rb") as source, archive.open(entry, "w") as sink:
                 while block := source.read(BLOCK):
                     sink.write(block)

@@ -13,16 +13,17 @@ def card(version: Version, aliases: list[str], report: dict[str, Any] | None) ->
     lineage = version.lineage()
     pairs = version.pairs()
     users = {pair["user"] for pair in pairs if pair["user"]}
-    known = {k: v for k, v in lineage.items() if k not in ("digest", "created_at", "parent")}
+    known = {k: v for k, v in lineage.items() if k not in ("kind", "digest", "created_at", "parent")}
     return f"""# {version.name} {version.short}
 
 | | |
 | --- | --- |
+| kind | {version.kind} |
 | digest | `{version.digest}` |
 | made | {lineage.get("created_at", "unknown")} |
 | means it | {", ".join(aliases) or "no alias"} |
 | trained on from | {lineage.get("parent") or "the base"} |
-| pairs | {len(pairs)} of {len(users)} users |
+| rows | {len(pairs)} of {len(users)} users |
 
 ## Made from
 

@@ -16,6 +16,8 @@ class VersionOut(BaseModel):
     name: str
     version: str
     """The first twelve digits."""
+    kind: str
+    """`adapter`, which can be deployed, or `model`, `reward`, `encoder`, `classifier`."""
     digest: str
     aliases: list[str]
     created_at: str

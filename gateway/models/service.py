@@ -22,7 +22,7 @@ from gateway.models.shelf import Shelf
 from gateway.policy import Caller
 from gateway.projects.store import Project
 from rlhf.jobs import Kind, State
-from rlhf.registry import LIVE, PREVIOUS
+from rlhf.registry import LIVE, PREVIOUS, Registry
 
 
 class ModelRegistry:
@@ -44,6 +44,11 @@ class ModelRegistry:
         """Make the folder of uploads, and remove what the last process left in it. Blocking."""
         shutil.rmtree(self._incoming, ignore_errors=True)
         self._incoming.mkdir(parents=True)
+
+    @property
+    def on_disk(self) -> Registry:
+        """As it lies in DATA; everything of it blocks."""
+        return self._shelf.registry
 
     async def all(self) -> list[ModelOut]:
         return await asyncio.to_thread(self._shelf.models)
@@ -99,8 +104,10 @@ class ModelRegistry:
         """The id of a job that lets the name mean a version, there and here, once it has seen that the model
         server computes what PEFT does. Whatever goes wrong before leaves the name as it was.
 
-        Raises NotFound, Conflict where the version is damaged, UpstreamFailed where no worker lives.
+        Raises NotFound, Conflict where the version is damaged or no adapter, UpstreamFailed where no worker
+        lives.
         """
+        await asyncio.to_thread(self._shelf.deployable, name)
         version = await asyncio.to_thread(self._shelf.whole, name, ref)
         await self._jobs.awake()
         chosen = {"name": name, "digest": version.digest}

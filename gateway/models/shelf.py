@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from gateway.errors import BadRequest, Conflict, NotFound
 from gateway.models.schemas import NAME, LineageOut, ModelOut, TraceLink, VersionDetail, VersionOut
 from rlhf.errors import RegistryError
+from rlhf.products import refusal, use
 from rlhf.registry import LIVE, Registry, Version, file_sha256
 
 T = TypeVar("T")
@@ -54,16 +55,26 @@ class Shelf:
         """The same, its content verified. Raises Conflict where it is damaged."""
         return refused(Conflict, lambda: self.registry.check(self.find(name, ref)))
 
+    def deployable(self, name: str) -> None:
+        """Raises NotFound, Conflict where a name means what no model server answers with."""
+        newest = self.versions(name)[-1]
+        if why := refusal(newest.kind):
+            base = newest.lineage().get("base")
+            trained = base["path"] if isinstance(base, dict) else str(base)
+            how = use(newest.kind, name, newest.short, newest.content, trained)
+            raise Conflict(f"{name!r} is {why}. How it is used: {how}", code="not_deployable")
+
     def out(self, version: Version) -> VersionOut:
         lineage = version.lineage()
         base = lineage.get("base")
         return VersionOut(
             name=version.name,
             version=version.short,
+            kind=version.kind,
             digest=version.digest,
             aliases=self.aliases_of(version),
             created_at=str(lineage.get("created_at", "")),
-            base=base if isinstance(base, str) or base is None else json.dumps(base),
+            base=str(base["path"]) if isinstance(base, dict) else base,
             parent=lineage.get("parent"),
             pairs=len(version.pairs()),
             bytes=sum(file.stat().st_size for file in files(version)),
@@ -73,7 +84,9 @@ class Shelf:
         return VersionDetail(
             **self.out(version).model_dump(),
             lineage=version.lineage(),
-            checksums={file.name: file_sha256(file) for file in files(version)},
+            checksums={
+                file.relative_to(version.folder).as_posix(): file_sha256(file) for file in files(version)
+            },
             report=self.report(version),
             served=served,
         )
@@ -136,7 +149,7 @@ class Shelf:
 
 def files(version: Version) -> list[Path]:
     """What a version consists of."""
-    return sorted(file for file in version.folder.iterdir() if file.is_file() and not file.is_symlink())
+    return sorted(file for file in version.folder.rglob("*") if file.is_file() and not file.is_symlink())
 
 
 def refused(kind: type[BadRequest | Conflict], work: Callable[[], T]) -> T:

@@ -31,6 +31,8 @@ from rlhf.pipelines import kinds, outputs, process
 from rlhf.pipelines.child import explain
 from rlhf.pipelines.lease import leased
 from rlhf.pipelines.spec import Planned, Retry, plan, waits
+from rlhf.products import derived_name
+from rlhf.registry import SHORT
 from rlhf.settings import Settings
 
 STEP, WAIT = "step", "wait"
@@ -170,20 +172,46 @@ def announce(job: str, name: str, question: str) -> None:
 
 
 @DBOS.workflow(name=Kind.TRAIN.value, max_recovery_attempts=RECOVERIES)
-def train(recipe: Facts, dataset: str) -> Facts:
-    """Train on a dataset's folder, without a pipeline around it. StepFailed."""
-    job = str(DBOS.workflow_id)
+def train(recipe: Facts, dataset: str, wanted: Facts | None = None) -> Facts:
+    """Train on a dataset's folder, without a pipeline around it, and register the result. StepFailed.
+
+    Args:
+        wanted: `name` in the registry, what it begins with (`beginning.Beginning.plain`), `resource`, and the
+            `project` whose training it is.
+    """
+    job, given = str(DBOS.workflow_id), wanted or {}
+    data = {"path": dataset, "digest": digest_of(dataset)}
+    parent = {"parent": given["parent"]} if given.get("parent") else {}
+    trained = alone(
+        job,
+        "train",
+        {"recipe": recipe, "base": given.get("base", "")},
+        {"dataset": data, **parent},
+        given.get("resource") or ("gpu" if recipe.get("device") == "cuda" else "cpu"),
+    )
+    name = given.get("name") or derived_name(Path(dataset).name[:SHORT], recipe.get("method", "dpo"))
+    registered = alone(
+        job,
+        "register",
+        {"name": name, "project": given.get("project", "")},
+        {"dataset": data, **parent, **trained},
+        "cpu",
+    )
+    return {**trained, **registered, "next": registered["version"]["next"]}
+
+
+def alone(job: str, kind: str, parameters: Facts, inputs: Facts, resource: str) -> Facts:
+    """The outputs of a step that no pipeline is around. StepFailed."""
+    found = Place.known[kind]
     order = {
         "name": "",
-        "kind": "train",
-        "parameters": Place.known["train"]
-        .parameters.model_validate({"recipe": recipe})
-        .model_dump(mode="json"),
-        "inputs": {"dataset": {"path": dataset, "digest": digest_of(dataset)}},
+        "kind": kind,
+        "parameters": found.parameters.model_validate(parameters).model_dump(mode="json"),
+        "inputs": inputs,
         "retry": Retry(times=0).model_dump(),
-        "resource": "gpu" if recipe.get("device") == "cuda" else "cpu",
+        "resource": resource,
         "memory_mb": None,
-        "salt": None,
+        "salt": None if found.cached else job,
     }
     outcome = attempt_at(job, order, 1)
     if not outcome["ok"]:

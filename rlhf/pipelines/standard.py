@@ -9,13 +9,14 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from rlhf.data.job import KEEPING
-from rlhf.errors import DatasetError
+from rlhf.errors import DatasetError, TrainingError
 from rlhf.jobs import APPROVAL
 from rlhf.pipelines.kinds import Kind, Parameters, Work
 from rlhf.pipelines.proving import PROVING, recipe_of
-from rlhf.registry import file_sha256, weights_of
+from rlhf.products import ADAPTER, PRODUCTS, use
+from rlhf.registry import NAME, file_sha256, weights_of
 
-ROWS, DATASET, ADAPTER, TRAINED = "rows", "dataset", "adapter", "trained"
+ROWS, DATASET, TRAINED = "rows", "dataset", "trained"
 PACKAGES = ("torch", "transformers", "trl", "peft")
 
 
@@ -114,13 +115,30 @@ def train(work: Work) -> dict[str, Any]:
     from rlhf.methods import train as run_training
 
     given: Train = work.parameters
-    recipe = recipe_of(given.recipe, device=work.device)
+    recipe = recipe_of(given.recipe, device=_device(given.recipe, work))
     out, base = work.folder / "run", Path(given.base) if given.base else None
     parent = work.path("parent") if work.inputs.get("parent") else None
+    if parent is not None and not parent.is_dir():
+        raise TrainingError(f"the adapter to go on from, {parent.name}, was deleted: choose another version")
     trained = run_training(recipe, work.path(DATASET), out, base, parent, work.tell)
     # How long it took is no part of what it is.
     facts = {key: value for key, value in asdict(trained).items() if key != "seconds"}
     return {ADAPTER: {"path": f"run/{trained.result}", "digest": trained.digest}, TRAINED: facts}
+
+
+def _device(recipe: str | dict[str, Any], work: Work) -> str:
+    """That of the recipe where it names one and the step may use it, else that of the step."""
+    from rlhf.methods import METHODS
+    from rlhf.recipe import read_yaml
+
+    plain = recipe if isinstance(recipe, dict) else {} if recipe in METHODS else read_yaml(Path(recipe))
+    named = plain.get("device")
+    if named == "cuda" and work.device == "cpu":
+        work.tell("the recipe asks for `device: cuda`, and this step has no GPU: it runs on the CPU")
+    elif named == "cpu" and work.device == "cuda":
+        work.tell("the recipe asks for `device: cpu`: the GPU is not used")
+        return "cpu"
+    return work.device
 
 
 def _base_and_recipe(given: Train) -> list[Any]:
@@ -133,11 +151,13 @@ def _base_and_recipe(given: Train) -> list[Any]:
 class Register(Parameters):
     """What an adapter is called."""
 
-    name: str
+    name: str = Field(pattern=f"^{NAME}$")
+    project: str = ""
+    """Whose training it was; empty: the operator's, who may add to every name."""
 
 
 def register(work: Work) -> dict[str, Any]:
-    """Take an adapter into the registry as a candidate, with what it was made of."""
+    """Take what was trained into the registry with what it was made of; an adapter as a candidate."""
     from rlhf.data.folder import refuse_withdrawn
     from rlhf.pairs import read_rows
     from rlhf.registry import LIVE, Registry
@@ -146,19 +166,36 @@ def register(work: Work) -> dict[str, Any]:
     trained, registry = work.inputs[TRAINED], Registry(work.registry)
     lineage = {
         "base": trained["base"],
-        "dataset_digest": work.inputs[DATASET]["digest"],
+        "dataset_digest": _dataset_digest(work),
         "recipe": trained["recipe"],
         "code": trained["code"],
         "metrics": trained["held_out"],
         "parent": work.inputs["parent"]["digest"] if work.inputs.get("parent") else None,
+        "project": given.project or None,
     }
     refuse_withdrawn(work.path(DATASET))
     rows = read_rows(work.path(DATASET) / "train.jsonl")
-    version = registry.add(given.name, work.path(ADAPTER), lineage, rows)
-    if registry.aliases(given.name).get(LIVE) != version.digest:
+    kind = str(trained["result"])
+    registry.admit(given.name, kind, given.project)
+    version = registry.add(given.name, work.path(ADAPTER), lineage, rows, kind)
+    if kind == ADAPTER and registry.aliases(given.name).get(LIVE) != version.digest:
         registry.propose(version)
-    work.tell(f"{given.name} {version.short}")
-    return {"version": {"path": str(version.folder), "digest": version.digest, "name": given.name}}
+    next_step = use(kind, version.name, version.short, version.content, trained["base"]["path"])
+    work.tell(f"{PRODUCTS[kind].called} is registered as {version.name} {version.short}; next: {next_step}")
+    found = {"digest": version.digest, "name": version.name, "kind": kind, "next": next_step}
+    return {"version": {"path": str(version.folder), **found}}
+
+
+def _dataset_digest(work: Work) -> str:
+    """What the dataset is called in its manifest, or as an uploaded file: its rows are found by it."""
+    from rlhf.data.folder import manifest_digest
+    from rlhf.data.withdraw import UPLOADED
+
+    folder = work.path(DATASET)
+    try:
+        return manifest_digest(folder)
+    except (OSError, DatasetError):
+        return folder.name if UPLOADED.fullmatch(folder.name) else str(work.inputs[DATASET]["digest"])
 
 
 KINDS: tuple[Kind, ...] = (

@@ -62,7 +62,7 @@ def test_a_version_shows_what_it_is_from_and_what_was_measured(
     expect(shown.get_by_text("promote", exact=True)).to_be_visible()
     expect(shown).to_contain_text("<img src=x")
     expect(shown.get_by_role("listitem").filter(has_text="length")).to_contain_text("Failed")
-    expect(shown).to_contain_text("Learnt from 1 pair, 1 user and 1 trace.")
+    expect(shown).to_contain_text("Learnt from 1 row, 1 user and 1 trace.")
     assert page.locator("main img").count() == 0
     assert _faults(page) == []
     expect(model.get_by_role("button", name="Roll back")).to_be_disabled()

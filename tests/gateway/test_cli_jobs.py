@@ -91,11 +91,12 @@ async def test_what_cannot_be_trained_is_told_before_anything_is_sent(
 async def test_preferences_are_split_before_they_are_trained_on(working: Gateway, tmp_path: Path) -> None:
     file = tmp_path / "many.jsonl"
     file.write_bytes(preferences(30))
-    words = ("train", "dpo", "--data", str(file), "--no-follow")
+    words = ("train", "dpo", "--data", str(file), "--name", "wished", "--gpu", "--no-follow")
     started = await run(working, *words, folder="--data-folder")
     assert started.exit_code == 0, started.output
     assert "24 rows to train on, 6 held out" in started.output
     job = started.output.strip().splitlines()[-1].removeprefix("job ")
     asked = (await working.client.get(f"/api/v1/jobs/{job}")).json()
     assert (asked["kind"], asked["title"]) == ("train", "dpo on many split")
+    assert (asked["asked"]["name"], asked["resource"]) == ("wished", "gpu")
     await run(working, "jobs", "cancel", job)

@@ -129,3 +129,36 @@ def test_a_folder_that_is_no_adapter_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(RegistryError, match="no PEFT adapter"):
         Registry(tmp_path).add("polite", tmp_path / "empty", {}, [])
     assert Registry(tmp_path).names() == []
+
+
+def test_what_is_no_adapter_has_a_kind_and_lies_apart(tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    (made / "encoder").mkdir(parents=True)
+    (made / "encoder" / "config.json").write_text("{}")
+    (made / "head.json").write_text("{}")
+    registry = Registry(tmp_path)
+    version = registry.add("intents", made, {"parent": None}, [{"row_id": "r1", "user": "ann"}], "classifier")
+    assert (version.kind, added(tmp_path, 1).kind) == ("classifier", "adapter")
+    assert (version.content / "encoder" / "config.json").is_file()
+    assert not (version.folder / "head.json").exists()
+    assert registry.check(version) == registry.find("intents", version.short)
+    assert [pair["pair_id"] for pair in version.pairs()] == ["r1"]
+    assert registry.of_user("ann") == [version]
+    (version.content / "head.json").write_text("{ }")
+    with pytest.raises(RegistryError, match="is damaged"):
+        registry.check(version)
+
+
+def test_a_name_has_one_kind_and_one_owner(tmp_path: Path) -> None:
+    registry, folder = Registry(tmp_path), make_adapter(tmp_path / "peft", 1)
+    registry.add("tone", folder, {"project": "acme"}, [])
+    with pytest.raises(RegistryError, match="the versions of `tone` are of the kind adapter, not reward"):
+        registry.add("tone", folder, {}, [], "reward")
+    for name in ("", "../tone", "a b", "x" * 65):
+        with pytest.raises(RegistryError, match="is no name"):
+            registry.add(name, folder, {}, [])
+    registry.admit("tone", "adapter", "acme")
+    registry.admit("tone", "adapter")
+    with pytest.raises(RegistryError, match="`tone` was not trained in this project"):
+        registry.admit("tone", "adapter", "other")
+    assert registry.names() == ["tone"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastmcp import FastMCP
 from fastmcp.tools import ToolResult
@@ -59,10 +59,17 @@ class TrainingServer:
         dataset: Reference,
         method: Annotated[Method, Field(description="What is trained, and how.")],
         epochs: Annotated[int, Field(ge=0, le=100, description="0 is what the method's recipe says.")] = 0,
+        name: Annotated[str, Field(max_length=64, description="Of the result; empty: made up.")] = "",
+        parent: Annotated[str, Field(max_length=150, description="NAME or NAME@VERSION to go on from.")] = "",
+        base: Annotated[str, Field(max_length=4096, description="Folder of the model, for admins.")] = "",
+        resource: Annotated[
+            Literal["cpu", "gpu"], Field(description="gpu where the worker has one.")
+        ] = "cpu",
     ) -> ToolResult:
-        """Start a training job on a dataset."""
+        """Start a training job on a dataset; its result is registered."""
         recipe = {"train": {"epochs": epochs}} if epochs else {}
-        body = {"kind": "train", "dataset": dataset, "method": method, "recipe": recipe}
+        body = {"kind": "train", "dataset": dataset, "method": method, "recipe": recipe, "name": name}
+        body |= {"parent": parent, "base": base, "resource": resource}
         job = JobItem.model_validate(await self._api.post(JOBS, json=body))
         return ToolResult(content=job.text(), structured_content=job)
 

@@ -8,6 +8,7 @@ const version = (digest: string, created_at: string, parent: string | null = nul
   parent,
   name: "n",
   version: digest,
+  kind: "adapter",
   aliases: [],
   base: null,
   pairs: 0,

@@ -1,12 +1,19 @@
 """A real adapter out of a pipeline: rows to registry, on a tiny model, and the same by a job of its own."""
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from rlhf.classifier import Classifier
+from rlhf.deploy import loaded
+from rlhf.errors import DeployError
 from rlhf.jobs import Jobs, Kind, State
+from rlhf.methods import read_recipe
 from rlhf.registry import CANDIDATE, Registry, content_digest
+from rlhf.serving import Server
+from tests.rlhf.encoders import make_encoder
 from tests.rlhf.preferring import base, dataset, recipe, rows, write
 from tests.rlhf.working import Place, finished
 
@@ -50,17 +57,60 @@ def test_rows_become_a_registered_adapter(place: Place, jobs: Jobs, tmp_path: Pa
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_training_is_also_a_job_of_its_own(jobs: Jobs, tmp_path: Path) -> None:
-    plan = recipe(train={"epochs": 1}).model_dump(mode="json")
-    folder = dataset(tmp_path / "data", count=4, held=2)
-    job = finished(jobs, jobs.ask(Kind.TRAIN, plan, str(folder)))
+def test_training_is_also_a_job_of_its_own_and_goes_on_from_what_it_made(
+    place: Place, jobs: Jobs, tmp_path: Path
+) -> None:
+    plan = recipe().model_dump(mode="json", exclude={"device"})
+    folder, tiny = dataset(tmp_path / "data", count=4, held=2), str(base(tmp_path / "tiny"))
+    wanted = {"name": "polite", "base": tiny, "resource": "gpu"}
+    job = finished(jobs, jobs.ask(Kind.TRAIN, plan, str(folder), wanted, resource="gpu"))
     assert job.state is State.DONE, job.error
     assert job.progress is not None
     assert job.progress.done == 1
     adapter = job.result["adapter"]
     assert (Path(adapter["path"]) / "adapter_config.json").is_file()
     assert content_digest(Path(adapter["path"])) == adapter["digest"]
-    assert [line.seq for line in jobs.log(job.id)][:3] == [1, 2, 3]
+    version = Registry(place.root).find("polite", CANDIDATE)
+    assert (version.digest, version.kind) == (adapter["digest"], "adapter")
+    assert job.result["next"] == f"loopyard models deploy polite {version.short}"
+    assert {pair["user"] for pair in version.pairs()} == {"user-0", "user-1", "user-2"}
+    log = jobs.log(job.id)
+    assert [line.seq for line in log][:3] == [1, 2, 3]
+    said = [line.text for line in log]
+    assert "no GPU here: this step runs on the CPU" in said
+    assert f"an adapter is registered as polite {version.short}; next: {job.result['next']}" in said
+    parent = {"name": "polite", "digest": version.digest, "path": str(version.folder)}
+    again = finished(jobs, jobs.ask(Kind.TRAIN, plan, str(folder), {"base": tiny, "parent": parent}))
+    assert again.state is State.DONE, again.error
+    heir = Registry(place.root).find("data-dpo", CANDIDATE)
+    assert heir.lineage()["parent"] == version.digest
+    assert heir.digest != version.digest
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_what_is_no_adapter_is_registered_as_what_it_is(place: Place, jobs: Jobs, tmp_path: Path) -> None:
+    folder = tmp_path / "questions"
+    folder.mkdir()
+    asked = [(f"{word} {n}", label) for label, word in (("pay", "wage"), ("leave", "rest")) for n in "abcd"]
+    write(folder / "train.jsonl", [{"text": text, "label": label, "user": "ann"} for text, label in asked])
+    encoder = make_encoder(tmp_path / "encoder", ["wage", "rest", *"abcd"])
+    plan = read_recipe("classifier", threads=1, folds=2).model_dump(mode="json", exclude={"device"})
+    job = finished(jobs, jobs.ask(Kind.TRAIN, plan, str(folder), {"name": "intents", "base": str(encoder)}))
+    assert job.state is State.DONE, job.error
+    [version] = Registry(place.root).versions("intents")
+    assert (version.kind, Registry(place.root).aliases("intents")) == ("classifier", {})
+    assert job.result["version"]["kind"] == "classifier"
+    assert job.result["next"].endswith(f'Classifier(Path("{version.content}")).classify(texts)')
+    [(label, _)] = Classifier(version.content).classify(["wage a"])
+    assert label in ("pay", "unknown")
+    assert Registry(place.root).of_user("ann") == [version]
+    with (
+        closing(Server("http://127.0.0.1:9/v1", "")) as nobody,
+        pytest.raises(DeployError, match="a classifier of intents, and only adapters are deployed"),
+        loaded(nobody, version),
+    ):
+        pass
 
 
 @pytest.mark.parametrize(

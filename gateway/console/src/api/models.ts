@@ -5,6 +5,8 @@ import type { Client } from "./client";
 export interface Version {
   name: string;
   version: string;
+  /** `adapter`, which can be deployed, or another thing that was trained. */
+  kind: string;
   digest: string;
   aliases: string[];
   created_at: string;
