@@ -11,7 +11,8 @@ from typing import Any
 from rlhf.data.folder import refuse_withdrawn
 from rlhf.errors import TrainingError
 from rlhf.recipe import Common
-from rlhf.registry import file_sha256, weights_of, write
+from rlhf.registry import file_sha256, folder_digest, weights_of, write
+from rlhf.sources import commit, sources_sha256
 
 FILES = ("train.jsonl", "held_out.jsonl")
 WHOLE = ("trainer_state.json", "optimizer.pt", "scheduler.pt")
@@ -49,8 +50,10 @@ def record(method: str, result: str, recipe: Common, files: list[Path], base: Pa
 
 
 def code_versions() -> dict[str, str]:
-    """Versions of what computes."""
-    found = {}
+    """Versions of what computes, and of our own sources: their hash and, where there is one, the commit."""
+    found = {"sources": f"sha256:{sources_sha256()}"}
+    if known := commit():
+        found["commit"] = known
     for name in CODE:
         try:
             found[name] = version(name)
@@ -86,13 +89,6 @@ def is_whole(checkpoint: Path) -> bool:
         return False
     weights = any(checkpoint.glob("*.safetensors"))
     return weights and all((checkpoint / name).is_file() for name in WHOLE)
-
-
-def folder_digest(folder: Path) -> str:
-    """`sha256:` and the hash over a folder's files, names and content."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    lines = [f"{path.relative_to(folder).as_posix()} {file_sha256(path)}" for path in files]
-    return f"sha256:{hashlib.sha256(chr(10).join(lines).encode()).hexdigest()}"
 
 
 def whole_folder(folder: Path, fill: Callable[[Path], object]) -> str:

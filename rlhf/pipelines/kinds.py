@@ -20,6 +20,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from rlhf.errors import SettingsError
+from rlhf.sources import PACKAGE, sources_sha256
 
 GROUP = "loopyard.steps"
 ANY = "any"
@@ -89,8 +90,13 @@ class Kind:
     packages: tuple[str, ...] = ()
 
     def code(self) -> str:
-        """Hash of the file that `run` is in and of the packages' versions."""
-        return _code(self.run, self.packages)
+        """Hash of our sources, of the file that `run` is in where that is a plugin's, and of the packages'
+        versions.
+        """
+        own = Path(inspect.getfile(self.run))
+        plugin = b"" if own.is_relative_to(PACKAGE) else own.read_bytes()
+        known = [sources_sha256(), hashlib.sha256(plugin).hexdigest(), *_versions(self.packages)]
+        return hashlib.sha256(repr(known).encode()).hexdigest()
 
 
 class Kinds:
@@ -148,12 +154,11 @@ def near(name: str, known: list[str]) -> str:
 
 
 @cache
-def _code(run: Callable[..., Any], packages: tuple[str, ...]) -> str:
-    source = Path(inspect.getfile(run)).read_bytes()
-    versions = []
+def _versions(packages: tuple[str, ...]) -> list[str]:
+    found = []
     for name in packages:
         try:
-            versions.append(f"{name} {version(name)}")
+            found.append(f"{name} {version(name)}")
         except PackageNotFoundError:
             continue
-    return hashlib.sha256(source + repr(versions).encode()).hexdigest()
+    return found
