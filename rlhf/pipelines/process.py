@@ -39,11 +39,16 @@ ENVIRONMENT = {
 
 @dataclass(frozen=True)
 class Hearing:
-    """Where a step's words go. `cancelled` is asked a few times a second."""
+    """Where a step's words go. `cancelled` and `over` are asked a few times a second.
+
+    Attributes:
+        over: why the step must end now; empty while it may go on.
+    """
 
     line: Callable[[str, str], None]
     advance: Callable[[Mapping[str, Any]], None]
     cancelled: Callable[[], bool]
+    over: Callable[[], str] = str
 
 
 class Cancelled(Exception):
@@ -98,7 +103,8 @@ def run(
             os.close(said)
         try:
             _sign(held[0], process.pid)
-            _listen(process, heard, hearing)
+            if over := _listen(process, heard, hearing):
+                return {"ok": False, "error": over, "final": True}
             return _result(place, process.wait())
         finally:
             _kill(process)
@@ -121,8 +127,8 @@ def _start(order: Path, held: Sequence[int], said: int, env: Mapping[str, str]) 
     )
 
 
-def _listen(process: subprocess.Popen[bytes], heard: int, hearing: Hearing) -> None:
-    """Pass on what is said until the step has ended. Cancelled."""
+def _listen(process: subprocess.Popen[bytes], heard: int, hearing: Hearing) -> str:
+    """Pass on what is said until the step has ended, or must end: why. Cancelled."""
     assert process.stdout is not None
     assert process.stderr is not None
     channels: dict[int, Callable[[str], None]] = {
@@ -140,11 +146,14 @@ def _listen(process: subprocess.Popen[bytes], heard: int, hearing: Hearing) -> N
                 looked = time.monotonic()
                 if hearing.cancelled():
                     raise Cancelled
+                if over := hearing.over():
+                    return over
                 if process.poll() is not None:
                     _rest_of(selector, channels, rest)
-                    return
+                    return ""
             for key, _ in selector.select(LOOK):
                 _pass_on(selector, key.fd, channels[key.fd], rest)
+    return ""
 
 
 def _pass_on(

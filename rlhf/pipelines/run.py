@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -318,4 +319,5 @@ def _compute(order: Facts, folder: Path, partial: Path, held: int, hearing: proc
         }
         handed = [held, *([lease.held] if lease else [])]
         place = settings.data / "running" / folder.name
-        return process.run(asked, place, handed, lease.env if lease else {}, hearing)
+        watched = replace(hearing, over=lambda: lease.over) if lease else hearing
+        return process.run(asked, place, handed, lease.env if lease else {}, watched)
