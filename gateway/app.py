@@ -28,6 +28,7 @@ from gateway.mcp.server import mcp_app
 from gateway.metrics import Metrics
 from gateway.middleware import BodyLimit, RequestFrame
 from gateway.models import endpoints as models
+from gateway.pipelines import endpoints as pipelines
 from gateway.projects import endpoints as projects
 from gateway.settings import Settings
 from gateway.static import Console
@@ -51,6 +52,7 @@ DOMAINS = (
     audit,
     datasets,
     jobs,
+    pipelines,
     models,
 )
 

@@ -12,6 +12,7 @@ from gateway.cli_annotate import app as annotate
 from gateway.cli_errors import CommandError
 from gateway.cli_jobs import app as jobs
 from gateway.cli_models import app as models
+from gateway.cli_pipeline import app as pipeline
 from gateway.cli_traces import app as traces
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ app = typer.Typer(
 databases = typer.Typer(no_args_is_help=True, help="Databases that a project's agents may read.")
 app.add_typer(databases, name="databases")
 app.add_typer(jobs)
+app.add_typer(pipeline, name="pipeline")
 app.add_typer(models, name="models")
 app.add_typer(traces, name="traces")
 app.add_typer(annotate, name="annotate")

@@ -103,6 +103,16 @@ def print_job(job: Item) -> None:
         console.print_json(json.dumps(job["result"]))
 
 
+def waiting_step(job: Item) -> str:
+    """The one step that waits for a person. CommandError where none does, or several."""
+    waiting = [step["name"] for step in job["steps"] if step["waits_for_approval"]]
+    if len(waiting) == 1:
+        return str(waiting[0])
+    if waiting:
+        raise CommandError(f"{', '.join(waiting)} wait for approval", "name one of them")
+    raise CommandError(f"No step of {job['id']} waits for approval", f"it is {job['state']}")
+
+
 def print_datasets(items: Sequence[Item]) -> None:
     """A table."""
     table = Table("name", "shape", "rows", "format", "state", "id")

@@ -1,4 +1,4 @@
-"""`loopyard jobs | train | pipeline | datasets`: what the worker does, from a terminal."""
+"""`loopyard jobs | train | datasets`: what the worker does, from a terminal."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object 
 JobArgument = Annotated[str, typer.Argument(help="Id of the job.")]
 
 app = typer.Typer()
-jobs = typer.Typer(no_args_is_help=True, help="Jobs of the worker: list, show, follow, cancel, resume.")
-pipeline = typer.Typer(no_args_is_help=True, help="Pipelines of steps.")
+jobs = typer.Typer(
+    no_args_is_help=True, help="Jobs of the worker: list, show, follow, cancel, resume, approve."
+)
 datasets = typer.Typer(no_args_is_help=True, help="Datasets of a project.")
 app.add_typer(jobs, name="jobs")
-app.add_typer(pipeline, name="pipeline")
 app.add_typer(datasets, name="datasets")
 
 
@@ -96,6 +96,30 @@ def resume(job: JobArgument, data: DataOption = DATA) -> None:
     _act(job, "resume", data)
 
 
+@jobs.command("approve")
+def approve(
+    job: JobArgument,
+    step: Annotated[
+        str, typer.Argument(help="The step that waits; not needed where it is the only one.")
+    ] = "",
+    refuse: Annotated[bool, typer.Option("--refuse", help="Stop the pipeline instead.")] = False,
+    note: Annotated[str, typer.Option(help="Why; kept with the answer.")] = "",
+    data: DataOption = DATA,
+) -> None:
+    """Answer a step of a pipeline that waits for a person.
+
+    Example: [bold]loopyard jobs approve 019ac1f2-... --note "looked at twenty pairs"[/]
+    """
+    from gateway.cli_client import GatewayClient
+    from gateway.cli_job_view import waiting_step
+
+    with GatewayClient.of(data) as client:
+        step = step or waiting_step(client.request("GET", f"/api/v1/jobs/{job}").json())
+        body = {"step": step, "approved": not refuse, "note": note}
+        client.request("POST", f"/api/v1/jobs/{job}/approve", json=body)
+    typer.echo(f"{step} is {'refused' if refuse else 'approved'}")
+
+
 def _act(job: str, verb: str, data: Path) -> None:
     from gateway.cli_client import GatewayClient
 
@@ -149,35 +173,6 @@ def train(
                 raise typer.Exit(1)
             made = client.request("GET", f"/api/v1/jobs/{job}").json()["result"]
             typer.echo(f"{made['version']['name']} {made['version']['digest'][7:19]}: {made['next']}")
-
-
-@pipeline.command("run")
-def run_pipeline(
-    file: Annotated[Path, typer.Argument(help="A pipeline's YAML file.")],
-    given: Annotated[
-        list[str] | None, typer.Option("--set", help="A parameter as NAME=VALUE; VALUE is YAML.")
-    ] = None,
-    project: ProjectOption = "demo",
-    follow: FollowOption = True,
-    data: DataOption = DATA,
-) -> None:
-    """Run a pipeline in the worker.
-
-    Ctrl-C leaves it running. Exit code 0 if it is done.
-
-    Example: [bold]loopyard pipeline run retrain.yaml --set rows=feedback.jsonl[/]
-    """
-    from gateway.cli_client import GatewayClient
-    from gateway.cli_job_view import follow_job
-    from gateway.cli_train import read_parameters, read_yaml
-
-    body = {"kind": "pipeline", "spec": read_yaml(file), "parameters": read_parameters(given or [])}
-    with GatewayClient.of(data) as client:
-        headers = {"X-Project": project}
-        job = client.request("POST", "/api/v1/jobs", json=body, headers=headers).json()["id"]
-        typer.echo(f"job {job}")
-        if follow:
-            raise typer.Exit(0 if follow_job(client, job) == "done" else 1)
 
 
 @datasets.command("add")

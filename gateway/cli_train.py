@@ -1,4 +1,4 @@
-"""What `loopyard train` and `loopyard pipeline run` do before a job is asked for."""
+"""What `loopyard train` and `loopyard pipeline` do before anything is asked for."""
 
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,14 @@ def read_yaml(file: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise CommandError(f"{file} is no mapping of keys to values")
     return content
+
+
+def pipeline_file(file: Path) -> Path:
+    """A pipeline's file; one of ours by its name."""
+    from rlhf.recipe import RECIPES
+
+    ours = RECIPES / f"{file}.yaml"
+    return ours if not file.exists() and ours.is_file() else file
 
 
 def read_parameters(given: list[str]) -> dict[str, Any]:

@@ -149,6 +149,7 @@ def _settings(data: DataFolder, ports: Ports, environment: Mapping[str, str]) ->
             "GATEWAY_LLM_API_KEY": chosen("GATEWAY_LLM_API_KEY", llm_key),
             "GATEWAY_LLM_ADMIN_KEY": chosen("GATEWAY_LLM_ADMIN_KEY", chosen("LLM_ADMIN_KEY", admin_key)),
             "GATEWAY_JOBS_URL": chosen("GATEWAY_JOBS_URL", environment.get("RLHF_JOBS_URL", "")),
+            "GATEWAY_STEPS": chosen("GATEWAY_STEPS", environment.get("RLHF_STEPS", "")),
             "GATEWAY_TOOLS_URL": _url(ports.tools),
             "GATEWAY_TRACES_URL": _url(ports.traces),
             **_label_studio(environment),

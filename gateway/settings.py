@@ -50,6 +50,8 @@ class Settings(BaseSettings):
     """A key of the model server with the scope admin, for rolling adapters back; none when empty."""
     jobs_url: str = ""
     """PostgreSQL database of the worker's record, as RLHF_JOBS_URL; SQLite in DATA/jobs when empty."""
+    steps: str = ""
+    """Further kinds of steps that the worker has, as RLHF_STEPS; pipelines are checked with them."""
     tools_url: str = "http://127.0.0.1:9000"
     """The tools service; MCP is at /mcp under it."""
     traces_url: str = ""

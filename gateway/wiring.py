@@ -35,6 +35,7 @@ from gateway.mcp.service import ToolCalls
 from gateway.models.server import AdapterServer
 from gateway.models.service import ModelRegistry
 from gateway.models.shelf import Shelf
+from gateway.pipelines.service import Pipelines
 from gateway.projects.service import Projects
 from gateway.settings import Settings
 from gateway.trace_view.service import TraceView
@@ -76,6 +77,7 @@ class Services:
     audit: Audit
     jobs: JobService
     datasets: Datasets
+    pipelines: Pipelines
     registry: ModelRegistry
 
 
@@ -135,6 +137,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             audit=Audit(database),
             jobs=jobs,
             datasets=Datasets(database, jobs, files, settings.upload_megabytes << 20),
+            pipelines=Pipelines(settings.jobs, settings.steps),
             registry=ModelRegistry(
                 Shelf(settings.data.absolute()),
                 admin,

@@ -1,4 +1,4 @@
-"""`python -m rlhf pipeline check | kinds | run | schedule`."""
+"""`python -m rlhf pipeline check | kinds | run | schedule | schedules`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 from rlhf import cli_jobs
 
 if TYPE_CHECKING:
+    from rlhf.pipelines.document import Lines
     from rlhf.settings import Settings
 
 app = typer.Typer(
@@ -17,14 +18,30 @@ app = typer.Typer(
     help="Several steps as one job: run in parallel where they can be, repeated where that helps, not done "
     "again where nothing has changed.\n\nrlhf/recipes/retrain.yaml is one.",
 )
-FileArgument = Annotated[Path, typer.Argument(help="YAML of a pipeline, or the name of one of ours.")]
+FileArgument = Annotated[
+    Path, typer.Argument(help="YAML of a pipeline, the name of one of ours, or - for standard input.")
+]
 Set = Annotated[list[str], typer.Option("--set", help="PARAMETER=VALUE; the value is YAML.")]
 
 
 @app.command()
-def check(file: FileArgument, set_: Set = []) -> None:  # noqa: B006 - typer's way
+def check(
+    file: FileArgument,
+    set_: Set = [],  # noqa: B006 - typer's way
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+) -> None:
     """Say what is wrong with a pipeline, or in which order its steps run."""
-    for step in _planned(file, set_, _settings())[2]:
+    planned = _planned(file, set_, _settings())[2]
+    if as_json:
+        import json
+
+        steps = [
+            {"name": s.name, "kind": s.kind.name, "resource": s.resource, "after": sorted(s.before)}
+            for s in planned
+        ]
+        typer.echo(json.dumps({"steps": steps}))
+        return
+    for step in planned:
         before = f"  after {', '.join(sorted(step.before))}" if step.before else ""
         typer.echo(f"{step.name}  {step.kind.name}  {step.resource}{before}")
 
@@ -84,6 +101,15 @@ def schedule(file: FileArgument, set_: Set = [], off: Annotated[bool, typer.Opti
     typer.echo(schedules.keep(settings.data, content, given))
 
 
+@app.command()
+def schedules() -> None:
+    """Pipelines that run by themselves: name, when, the job that was asked for last."""
+    from rlhf.pipelines.schedule import listed
+
+    for one in listed(_settings().data):
+        typer.echo(f"{one.name}  {one.when}  {one.job or 'not yet'}")
+
+
 def _settings() -> Settings:
     from rlhf.settings import Settings
 
@@ -94,22 +120,29 @@ def _planned(
     file: Path, assignments: list[str], settings: Settings, fresh: list[str] | None = None
 ) -> tuple[dict[str, Any], dict[str, Any], list[Any]]:
     """Content, parameters and the steps in order. PipelineError."""
+    import sys
+
     import yaml
 
     from rlhf.errors import PipelineError
-    from rlhf.pipelines.document import read
+    from rlhf.pipelines.document import parse, read
     from rlhf.pipelines.kinds import load
     from rlhf.pipelines.spec import plan
     from rlhf.recipe import RECIPES
 
     if not file.exists() and (RECIPES / f"{file}.yaml").is_file():
         file = RECIPES / f"{file}.yaml"
-    content, lines = read(file)
+    lines: Lines = {}
+    if (name := str(file)) == "-":
+        # Whoever writes there may have made it of something else, whose lines are other ones.
+        content, _ = parse(sys.stdin.read(), name := "the pipeline")
+    else:
+        content, lines = read(file)
     content = {**content, "fresh": [*content.get("fresh", []), *(fresh or [])]}
-    given = {}
+    given: dict[str, Any] = {}
     for assignment in assignments:
-        name, equals, value = assignment.partition("=")
+        key, equals, value = assignment.partition("=")
         if not equals:
-            raise PipelineError(f"--set {assignment}: write --set {name}=VALUE")
-        given[name] = yaml.safe_load(value) if value else ""
-    return content, given, plan(content, given, load(settings.steps), str(file), lines)
+            raise PipelineError(f"--set {assignment}: write --set {key}=VALUE")
+        given[key] = yaml.safe_load(value) if value else ""
+    return content, given, plan(content, given, load(settings.steps), name, lines)

@@ -9,7 +9,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +34,21 @@ async def forget(user: str, traces: Iterable[str], root: Path) -> Any:
     return json.loads(said.splitlines()[-1])
 
 
-async def run(*arguments: str, given: str = "", seconds: float = SECONDS) -> str:
-    """What the verb printed; `given` is its standard input.
+async def run(
+    *arguments: str, given: str = "", seconds: float = SECONDS, env: Mapping[str, str] | None = None
+) -> str:
+    """What the verb printed; `given` is its standard input, `env` more of its environment.
 
     Raises BadRequest with its own words, TooLarge where it took too long or too much.
     """
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-m", "rlhf", *arguments),
-        env={"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        env={
+            "PATH": os.environ.get("PATH", ""),
+            "PYTHONPATH": str(ROOT),
+            "OMP_NUM_THREADS": "1",
+            **(env or {}),
+        },
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

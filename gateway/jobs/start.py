@@ -123,6 +123,12 @@ def _plausible(wanted: PipelineIn) -> None:
         raise BadRequest("A pipeline has a name and steps: a mapping of names to steps.", param="spec")
     if wrong := [name for name, step in steps.items() if not isinstance(step, dict) or "kind" not in step]:
         raise BadRequest(f"These steps have no kind: {', '.join(wrong)}.", param="spec")
+    fresh = wanted.spec.get("fresh") or []
+    if not isinstance(fresh, list):
+        raise BadRequest("`fresh` is a list of steps that are done again.", param="spec")
+    if unknown := [str(name) for name in fresh if str(name) not in steps]:
+        names = ", ".join(map(str, steps))
+        raise BadRequest(f"`fresh` names no step {', '.join(unknown)}. Steps: {names}.", param="spec")
 
 
 def _recipe(caller: Caller, wanted: TrainIn) -> dict[str, Any]:

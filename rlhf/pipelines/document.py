@@ -18,18 +18,24 @@ def read(path: Path) -> tuple[dict[str, Any], Lines]:
     """Content and lines. PipelineError where it cannot be read, or says a key twice."""
     try:
         text = path.read_text(encoding="utf-8")
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        content = yaml.safe_load(text)
     except OSError as error:
         raise PipelineError(f"{path} cannot be read: {error.strerror}") from error
+    return parse(text, str(path))
+
+
+def parse(text: str, name: str) -> tuple[dict[str, Any], Lines]:
+    """The same of a text; `name` is what errors call it."""
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        content = yaml.safe_load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        at = f"{path}:{mark.line + 1}" if mark else str(path)
+        at = f"{name}:{mark.line + 1}" if mark else name
         raise PipelineError(f"{at}: no YAML: {getattr(error, 'problem', error)}") from error
     if not isinstance(content, dict):
-        raise PipelineError(f"{path}:1: a pipeline is a mapping with `name` and `steps`")
+        raise PipelineError(f"{name}:1: a pipeline is a mapping with `name` and `steps`")
     lines: dict[Place, int] = {}
-    _walk(node, (), lines, path)
+    _walk(node, (), lines, name)
     return content, lines
 
 
@@ -40,7 +46,7 @@ def line_of(lines: Lines, place: Place) -> int | None:
     return lines.get(place)
 
 
-def _walk(node: Any, place: Place, lines: dict[Place, int], file: Path) -> None:
+def _walk(node: Any, place: Place, lines: dict[Place, int], file: str) -> None:
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             below = (*place, str(key.value))

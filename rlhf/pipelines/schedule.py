@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from croniter import croniter  # type: ignore[import-untyped]  # it has no types
 from rlhf.errors import JobNotFound, PipelineError
 from rlhf.jobs import ENDED, Jobs, Kind
 from rlhf.pipelines.drift import profile, psi, rows_after
-from rlhf.pipelines.spec import Trigger
+from rlhf.pipelines.trigger import NAME, Trigger
 from rlhf.registry import write
 
 FEW = 30
@@ -40,6 +41,37 @@ def keep(folder: Path, content: Mapping[str, Any], given: Mapping[str, Any], now
     state = {"at": at, "seen": seen, "profile": profile(rows), "job": None}
     write(file, {"content": dict(content), "given": dict(given), "state": state})
     return _told(trigger)
+
+
+@dataclass(frozen=True)
+class Scheduled:
+    """A pipeline that runs by itself.
+
+    Attributes:
+        when: in words.
+        given: its parameters.
+        seen_at: Unix time of its last run, or of when it was put here.
+        job: id of the job that was asked for last.
+    """
+
+    name: str
+    when: str
+    given: Mapping[str, Any]
+    seen_at: float
+    job: str | None
+
+
+def listed(folder: Path) -> list[Scheduled]:
+    """All, by name."""
+    return [
+        _scheduled(json.loads(file.read_text())) for file in sorted((folder / "schedules").glob("*.json"))
+    ]
+
+
+def _scheduled(entry: Mapping[str, Any]) -> Scheduled:
+    content, state = entry["content"], entry["state"]
+    when = _told(Trigger.model_validate(content["schedule"]))
+    return Scheduled(content["name"], when, entry["given"], state["at"], state["job"])
 
 
 def forget(folder: Path, name: str) -> None:
@@ -94,6 +126,8 @@ def _runs(jobs: Jobs, job_id: str | None) -> bool:
 
 
 def _file(folder: Path, name: str) -> Path:
+    if not NAME.fullmatch(name):
+        raise PipelineError(f"the name `{name}` is not made of a-z, 0-9, - and _")
     return folder / "schedules" / f"{name}.json"
 
 

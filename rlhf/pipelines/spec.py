@@ -21,23 +21,15 @@ from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from rlhf.errors import PipelineError
 from rlhf.jobs import APPROVAL
 from rlhf.pipelines.document import Lines, line_of
 from rlhf.pipelines.kinds import ANY, Kind, Kinds, near
+from rlhf.pipelines.trigger import NAME, Model, Trigger
 
-NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 PARAMETER = re.compile(r"\$\{([^}]*)\}")
-
-
-class Model(BaseModel):
-    """A block of a specification."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, use_attribute_docstrings=True, populate_by_name=True
-    )
 
 
 class Retry(Model):
@@ -66,17 +58,6 @@ class StepSpec(Model):
     """The kind's own by default."""
     memory_mb: Annotated[int, Field(ge=64)] | None = None
     """Limit of the step's process."""
-
-
-class Trigger(Model):
-    """When it is run without being asked; see `schedule`."""
-
-    cron: str | None = None
-    rows: str | None = None
-    """JSON lines of preferences that grow."""
-    new_rows: Annotated[int, Field(ge=1)] | None = None
-    drift: Annotated[float, Field(gt=0)] | None = None
-    """Population stability index of the rows since the last run against those before."""
 
 
 class Spec(Model):

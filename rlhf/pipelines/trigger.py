@@ -1,0 +1,29 @@
+"""When a pipeline is run without being asked: its block `schedule`. Free of what computes."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
+
+
+class Model(BaseModel):
+    """A block of a specification."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, populate_by_name=True
+    )
+
+
+class Trigger(Model):
+    """When it is run without being asked; see `schedule`."""
+
+    cron: str | None = None
+    rows: str | None = None
+    """JSON lines of preferences that grow."""
+    new_rows: Annotated[int, Field(ge=1)] | None = None
+    drift: Annotated[float, Field(gt=0)] | None = None
+    """Population stability index of the rows since the last run against those before."""
