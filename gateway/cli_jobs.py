@@ -138,7 +138,7 @@ def train(
         str, typer.Option(help="Of the result in the registry; made of dataset and method by default.")
     ] = "",
     base: Annotated[
-        str, typer.Option(help="Folder of the model that is trained; each method has its own.")
+        str, typer.Option(help="Folder, or name in DATA/models, of what is trained; each method has its own.")
     ] = "",
     parent: Annotated[
         str, typer.Option(help="NAME, or NAME@VERSION, of the registry: go on from it, under its name.")
@@ -163,7 +163,10 @@ def train(
     with GatewayClient.of(folder) as client:
         dataset = trainable(client, project, rows)
         body = {"kind": "train", "dataset": dataset, "method": method, "recipe": changes, "name": name}
-        body |= {"base": str(Path(base).absolute()) if base else "", "parent": parent}
+        body |= {
+            "base": str(Path(base).absolute()) if Path(base).is_dir() and base else base,
+            "parent": parent,
+        }
         body |= {"resource": "gpu"} if gpu else {}
         headers = {"X-Project": project}
         job = client.request("POST", "/api/v1/jobs", json=body, headers=headers).json()["id"]

@@ -36,7 +36,7 @@ class TrainIn(_Asked):
     name: str = Field(default="", pattern=f"^({NAME})?$")
     """Of the result in the registry; by default its parent's, or one made of dataset and method."""
     base: str = Field(default="", max_length=4096)
-    """transformers folder of the server that is trained, for admins; each method has its own."""
+    """transformers folder that is trained: a name in DATA/models or, for admins, any path of the server."""
     parent: str = Field(default="", pattern=rf"^({NAME}(@[A-Za-z0-9:_-]{{1,80}})?)?$")
     """Version of the registry to go on from: `NAME`, which is what is live, or `NAME@VERSION`."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from gateway.datasets.service import Datasets
@@ -62,13 +63,14 @@ async def _arguments(
             )
         folder = services.datasets.files.folder(row)
         owner = "" if caller.has(Scope.ADMIN) else project.id
-        begun = await asyncio.to_thread(_begun, services.registry, owner, wanted, recipe)
+        begun = await asyncio.to_thread(_begun, services, owner, wanted, recipe)
         name = wanted.name or wanted.parent.partition("@")[0]
         name = name or derived_name(row.name.removesuffix(SPLIT), wanted.method)
         await asyncio.to_thread(_admit, services.registry, name, product_of(recipe), owner)
         if "device" not in wanted.recipe:
             del recipe["device"]  # the worker's to choose, by what it has
-        beside = {"name": name, "project": owner, "resource": _resource(wanted), **begun}
+        beside = {"name": name, "project": project.id, "bound": bool(owner), "resource": _resource(wanted)}
+        beside |= begun
         return Kind.TRAIN, [recipe, str(folder), beside], f"{wanted.method} on {row.name}"
     if not caller.has(Scope.ADMIN):
         raise Forbidden(f"Jobs of the kind {wanted.kind!r} may read any file of the server: for admins only.")
@@ -85,13 +87,16 @@ def _resource(wanted: JobIn) -> Resource:
     return by_device.get(named, wanted.resource)
 
 
-def _begun(registry: Registry, owner: str, wanted: TrainIn, recipe: dict[str, Any]) -> dict[str, Any]:
+def _begun(services: Starter, owner: str, wanted: TrainIn, recipe: dict[str, Any]) -> dict[str, Any]:
     """What is begun with, as the job's arguments."""
-    if wanted.base and owner:
-        raise Forbidden("`base` may name any folder of the server: for admins only.")
-    _theirs(registry, wanted.parent.partition("@")[0], owner)
+    models = services.jobs.models.resolve()
+    # A path that is not absolute is one of the prepared models; any other folder is the operator's to name.
+    base = str((models / wanted.base).resolve()) if wanted.base else ""
+    if base and owner and not Path(base).is_relative_to(models):
+        raise Forbidden(f"`base` is a folder of {models.name}, by its name; another one is for admins only.")
+    _theirs(services.registry, wanted.parent.partition("@")[0], owner)
     try:
-        return begin_with(recipe, wanted.base, wanted.parent, registry).plain()
+        return begin_with(recipe, base, wanted.parent, services.registry).plain()
     except (RecipeError, RegistryError, TrainingError) as error:
         raise BadRequest(str(error), param="parent" if wanted.parent else "base") from error
 

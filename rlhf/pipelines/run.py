@@ -178,7 +178,7 @@ def train(recipe: Facts, dataset: str, wanted: Facts | None = None) -> Facts:
 
     Args:
         wanted: `name` in the registry, what it begins with (`beginning.Beginning.plain`), `resource`, and the
-            `project` whose training it is.
+            `project` where it is trained, `bound` to the names that are its own.
     """
     job, given = str(DBOS.workflow_id), wanted or {}
     data = {"path": dataset, "digest": digest_of(dataset)}
@@ -194,7 +194,7 @@ def train(recipe: Facts, dataset: str, wanted: Facts | None = None) -> Facts:
     registered = alone(
         job,
         "register",
-        {"name": name, "project": given.get("project", "")},
+        {"name": name, "project": given.get("project", ""), "bound": given.get("bound", False)},
         {"dataset": data, **parent, **trained},
         "cpu",
     )

@@ -153,7 +153,9 @@ class Register(Parameters):
 
     name: str = Field(pattern=f"^{NAME}$")
     project: str = ""
-    """Whose training it was; empty: the operator's, who may add to every name."""
+    """Where it was trained; empty: by the operator."""
+    bound: bool = False
+    """Only to a name that is the project's alone."""
 
 
 def register(work: Work) -> dict[str, Any]:
@@ -176,7 +178,7 @@ def register(work: Work) -> dict[str, Any]:
     refuse_withdrawn(work.path(DATASET))
     rows = read_rows(work.path(DATASET) / "train.jsonl")
     kind = str(trained["result"])
-    registry.admit(given.name, kind, given.project)
+    registry.admit(given.name, kind, given.project if given.bound else "")
     version = registry.add(given.name, work.path(ADAPTER), lineage, rows, kind)
     if kind == ADAPTER and registry.aliases(given.name).get(LIVE) != version.digest:
         registry.propose(version)

@@ -95,6 +95,15 @@ async def test_what_is_refused_says_what_to_do(working: Gateway) -> None:
             await mcp.call_tool("training_start", {"dataset": "nowhere", "method": "dpo"})
         with pytest.raises(ToolError, match="method"):
             await mcp.call_tool("training_start", {"dataset": "said", "method": "magic"})
+        known = {"dataset": "said", "method": "dpo"}
+        for more, said in (
+            ({"parent": "nobody@live"}, "`live` is no version of the adapter `nobody`"),
+            ({"base": "/etc"}, "another one is for admins only"),
+            ({"name": "a b"}, "name"),
+            ({"resource": "tpu"}, "resource"),
+        ):
+            with pytest.raises(ToolError, match=said):
+                await mcp.call_tool("training_start", {**known, **more})
         with pytest.raises(ToolError, match="there is no job"):
             await mcp.call_tool("jobs_cancel", {"job": "none"})
         for name in ("..", "../projects", "../../v1/models"):

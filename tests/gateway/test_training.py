@@ -59,12 +59,14 @@ async def test_a_file_of_labels_becomes_a_classifier(working: Gateway) -> None:
         assert f"intents-classifier-{shown['version']}/content/head.json" in archive.namelist()
     listed = await run(working, "models", "list")
     assert "classifier" in listed.output
-    # Its name is the operator's now, and of one kind.
+    # Its name is of one kind now, and this project's.
     body |= {"method": "sft", "recipe": {}, "name": "intents-classifier"}
     other = await working.client.post(JOBS, json=body)
     assert (other.status_code, other.json()["error"]["param"]) == (400, "name")
     assert "are of the kind classifier, not adapter" in other.json()["error"]["message"]
-    key = working.key(await working.new_key(scopes=["manage"], project="demo"))
+    await working.client.post("/api/v1/projects", json={"name": "beside"})
+    await upload(working, "intents", questions(), "beside")
+    key = working.key(await working.new_key(scopes=["manage"], project="beside"))
     theirs = await working.client.post(JOBS, json={**body, "method": "classifier"}, headers=key)
     assert theirs.status_code == 403
     assert "was not trained in this project" in theirs.json()["error"]["message"]
@@ -95,7 +97,12 @@ async def test_a_folder_of_the_server_is_for_admins(working: Gateway) -> None:
     body = {"kind": "train", "dataset": "intents", "base": "/etc"}
     asked = await working.client.post(JOBS, json=body, headers=key)
     assert asked.status_code == 403
-    assert "`base` may name any folder of the server" in asked.json()["error"]["message"]
+    escape = await working.client.post(JOBS, json={**body, "base": "../../etc"}, headers=key)
+    assert escape.status_code == 403
+    prepared = await working.client.post(JOBS, json={**body, "base": "tiny"}, headers=key)
+    assert prepared.status_code == 400
+    assert "models/tiny is no model: it has no config.json" in prepared.json()["error"]["message"]
+    assert "another one is for admins only" in asked.json()["error"]["message"]
 
 
 @pytest.mark.parametrize(

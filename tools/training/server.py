@@ -61,7 +61,9 @@ class TrainingServer:
         epochs: Annotated[int, Field(ge=0, le=100, description="0 is what the method's recipe says.")] = 0,
         name: Annotated[str, Field(max_length=64, description="Of the result; empty: made up.")] = "",
         parent: Annotated[str, Field(max_length=150, description="NAME or NAME@VERSION to go on from.")] = "",
-        base: Annotated[str, Field(max_length=4096, description="Folder of the model, for admins.")] = "",
+        base: Annotated[
+            str, Field(max_length=4096, description="Prepared model to train; empty: the usual one.")
+        ] = "",
         resource: Annotated[
             Literal["cpu", "gpu"], Field(description="gpu where the worker has one.")
         ] = "cpu",
