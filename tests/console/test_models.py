@@ -79,6 +79,16 @@ def test_a_promotion_that_the_model_server_refuses_is_told_and_changes_nothing(
     assert Registry(house.database.parent).aliases("polite")["live"] == versions[0].digest
 
 
+def test_what_is_no_adapter_says_what_it_is_and_cannot_be_promoted(
+    house: House, open_page: OpenPage, tmp_path: Path
+) -> None:
+    (tmp_path / "head.json").write_text("{}")
+    Registry(house.database.parent).add("intents", tmp_path, {"parent": None}, [], "classifier")
+    model = open_page("/models").get_by_role("region", name="intents")
+    expect(model.get_by_text("classifier", exact=True)).to_be_visible()
+    expect(model.get_by_role("button", name="Promote")).to_have_count(0)
+
+
 def test_a_key_that_is_no_admins_sees_no_models(
     house: House, open_page: OpenPage, versions: list[Version]
 ) -> None:

@@ -95,7 +95,8 @@ async def test_what_is_refused_says_what_to_do(working: Gateway) -> None:
             await mcp.call_tool("training_start", {"dataset": "nowhere", "method": "dpo"})
         with pytest.raises(ToolError, match="method"):
             await mcp.call_tool("training_start", {"dataset": "said", "method": "magic"})
-        known = {"dataset": "said", "method": "dpo"}
+        await mcp.call_tool("data_add", {"name": "judged", "content": preferences(2).decode()})
+        known = {"dataset": "judged", "method": "dpo"}
         for more, said in (
             ({"parent": "nobody@live"}, "`live` is no version of the adapter `nobody`"),
             ({"base": "/etc"}, "another one is for admins only"),

@@ -11,7 +11,7 @@ import pytest
 
 from tests.gateway.service import Gateway
 from tests.gateway.test_cli_jobs import run
-from tests.gateway.test_jobs import JOBS, SECONDS, ended, upload
+from tests.gateway.test_jobs import DATASETS, JOBS, SECONDS, ended, upload
 
 REGISTRY = "/api/v1/models-registry"
 WORDS = {"leave": ["holiday", "days off", "rest"], "pay": ["salary", "bonus", "wages"]}
@@ -72,6 +72,12 @@ async def test_a_file_of_labels_becomes_a_classifier(working: Gateway) -> None:
     assert "was not trained in this project" in theirs.json()["error"]["message"]
 
 
+async def there(gateway: Gateway) -> None:
+    """The dataset, new or not."""
+    sent = await gateway.client.post(DATASETS, files={"file": ("intents.jsonl", questions())})
+    assert sent.status_code in (200, 201), sent.text
+
+
 @pytest.mark.parametrize(
     ("more", "status", "said"),
     [
@@ -85,14 +91,14 @@ async def test_a_file_of_labels_becomes_a_classifier(working: Gateway) -> None:
 async def test_a_training_that_cannot_begin_is_refused_before_it_waits(
     working: Gateway, more: dict[str, Any], status: int, said: str
 ) -> None:
-    await upload(working, "intents", questions())
+    await there(working)
     asked = await working.client.post(JOBS, json={"kind": "train", "dataset": "intents", **more})
     assert asked.status_code == status, asked.text
     assert said in asked.json()["error"]["message"]
 
 
 async def test_a_folder_of_the_server_is_for_admins(working: Gateway) -> None:
-    await upload(working, "intents", questions())
+    await there(working)
     key = working.key(await working.new_key(scopes=["manage"], project="demo"))
     body = {"kind": "train", "dataset": "intents", "base": "/etc"}
     asked = await working.client.post(JOBS, json=body, headers=key)
@@ -117,7 +123,7 @@ async def test_a_folder_of_the_server_is_for_admins(working: Gateway) -> None:
 async def test_a_device_in_the_recipe_goes_before_the_resource(
     working: Gateway, recipe: dict[str, Any], resource: str, queued: str
 ) -> None:
-    await upload(working, "intents", questions())
+    await there(working)
     body = {"kind": "train", "dataset": "intents", "method": "sft", "recipe": recipe, "resource": resource}
     asked = await working.client.post(JOBS, json=body)
     assert (asked.status_code, asked.json()["resource"]) == (202, queued), asked.text
