@@ -24,9 +24,18 @@ from rlhf.methods import RewardRecipe, read_recipe
 from rlhf.pairs import read_rows
 from rlhf.preference import planted
 from rlhf.recipe import Evaluate, Recipe
-from rlhf.registry import LIVE, SHORT, Registry, Version, content_digest, file_sha256, weights_of
+from rlhf.registry import (
+    LIVE,
+    SHORT,
+    Registry,
+    Version,
+    content_digest,
+    file_sha256,
+    folder_digest,
+    weights_of,
+)
 from rlhf.report import rate_of, write_report
-from rlhf.runs import code_versions, folder_digest
+from rlhf.runs import code_versions
 from rlhf.serving import Server
 from rlhf.steps import Result, Steps
 

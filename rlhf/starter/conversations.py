@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 from rlhf.starter import dialogues, questions
 from rlhf.starter.copying import CopyMaker
-from rlhf.starter.own_tools import BY_NAME, MAKERS, SERVED, Asking, offered
+from rlhf.starter.made_up import MadeUpMaker
+from rlhf.starter.own_tools import BY_NAME, MAKERS, SERVED, Asking, Call, offered
 from rlhf.starter.passages import NO_MATCH, NOTHING, Found, PassageMaker
 from rlhf.starter.persona import OTHERS, persona, with_schema
-from rlhf.starter.phrases import slipped
+from rlhf.starter.phrases import expand, slipped
 from rlhf.starter.reading import ReadingMaker
 from rlhf.starter.routing import RouteMaker, joined
 from rlhf.starter.rows import Filled, invented, one_result, populate
@@ -23,9 +24,21 @@ from rlhf.starter.sql_generator import SqlGenerator
 from rlhf.starter.tables import report, table_text
 from rlhf.starter.talk import no_tool
 from rlhf.starter.template import Message, Tool
+from rlhf.starter.wording import wording
 from rlhf.starter.words import Words, any_word, identifier
 
+AMID = wording("requests")
 SQL_TOOLS = ("sql_query", "sql_describe")
+NAMING = (
+    "sql_describe",
+    "data_validate",
+    "training_start",
+    "jobs_status",
+    "jobs_cancel",
+    "export_model",
+    "adapters_load",
+)
+"""Tools that take the name of something, so that no other words are part of the request."""
 
 
 @dataclass
@@ -47,6 +60,7 @@ class ConversationMaker:
         """`short`: small prompts, where copying is learnt several times as fast for the same tokens."""
         self.ask = Asking(rng, words)
         self.dialogue_maker = dialogues.DialogueMaker(rng, sources.tools, words, 3 if short else 11)
+        self.made_up = MadeUpMaker(rng, words, short)
         self.routes = RouteMaker(rng, words)
         self.readings = ReadingMaker(rng, passages)
         self.tables = questions.by_table(sources.questions)
@@ -94,10 +108,22 @@ class ConversationMaker:
 
     # own tools
 
+    def request(self, name: str) -> tuple[str, Call]:
+        """A request for a tool, now and then amid words that are no part of it."""
+        text, call = MAKERS[name](self.ask)
+        roll = self.rng.random() if name in NAMING else 1
+        if roll < 0.08:
+            return f"{expand(self.rng, self.rng.choice(AMID['before']))} {text}", call
+        if roll < 0.2 and text[-1] not in "?.!":
+            return text + self.rng.choice(
+                ("", ",", ".")
+            ) + f" {expand(self.rng, self.rng.choice(AMID['after']))}", call
+        return text, call
+
     def own(self) -> Sample:
         """A request for one of the product's tools; now and then for two things at once."""
         name = self.rng.choices(list(MAKERS), [5 if n == "rag_search" else 1 for n in MAKERS])[0]
-        text, call = MAKERS[name](self.ask)
+        text, call = self.request(name)
         tools = self.offered((name,))
         return Sample("own", [self.head(tools), user(text), calls(call)], tools)
 
@@ -135,7 +161,7 @@ class ConversationMaker:
                 text, answer = no_tool(self.rng, self.words)
                 messages += [user(text), says(answer)]
                 continue
-            text, call = MAKERS[self.rng.choice(names)](self.ask)
+            text, call = self.request(self.rng.choice(names))
             result, answer = self.short_result(call[0], call[1])
             messages += [user(text), calls(call), tool(result), says(answer)]
         return Sample("own", messages, tools)
@@ -184,6 +210,9 @@ class ConversationMaker:
             sample = self.dialogue_maker.sample(self.rng.choice(self.sources.dialogues))
             if sample:
                 return sample
+
+    def service(self) -> Sample:
+        return self.made_up.sample()
 
     def question(self) -> Sample:
         """People's questions about one table: up to four, each but the last with its result."""
