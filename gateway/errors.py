@@ -134,18 +134,28 @@ def problem(error: BaseException) -> tuple[int, Problem, bool]:
     return 500, _body(500, "Something went wrong inside. The log has the details.", "internal_error"), True
 
 
+def failure(error: BaseException) -> dict[str, Any]:
+    """The same for an answer that has begun: as its event and its record have it."""
+    status, body, retryable = problem(error)
+    return {"message": body["message"], "code": body["code"], "retryable": retryable, "status": status}
+
+
 def is_full(error: BaseException) -> bool:
     """Whether the disk (or a quota on it) is what failed, on a file or below SQLite."""
     if isinstance(error, OSError):
         return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    cause = error.orig if isinstance(error, OperationalError) else None
-    return isinstance(cause, sqlite3.OperationalError) and "disk is full" in str(cause)
+    return "disk is full" in _from_sqlite(error)
 
 
 def _is_locked(error: BaseException) -> bool:
     """Another process (a backup, a person with a shell) holds SQLite's write lock."""
-    cause = error.orig if isinstance(error, OperationalError) else None
-    return isinstance(cause, sqlite3.OperationalError) and "locked" in str(cause)
+    return "locked" in _from_sqlite(error)
+
+
+def _from_sqlite(error: BaseException) -> str:
+    """SQLite's own words, through SQLAlchemy or (the checkpoints) without it; else nothing."""
+    cause = error.orig if isinstance(error, OperationalError) else error
+    return str(cause) if isinstance(cause, sqlite3.OperationalError) else ""
 
 
 def _body(status: int, message: str, code: str, param: str | None = None) -> Problem:

@@ -149,7 +149,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         await _prepare(services)
         await ingestion.start()
         stack.push_async_callback(ingestion.stop)
-        stack.push_async_callback(services.chats.settle)
+        stack.push_async_callback(services.chats.records.settle)
         yield services
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from gateway.conversations.service import INTERRUPTED, Outcome, Turn
-from gateway.errors import ShuttingDown, problem
+from gateway.errors import ShuttingDown, failure
 from graphs.events import Answered, AnyEvent, Sources, Token
 from graphs.tracing import UNTRACED, RunTrace
 
@@ -82,6 +82,7 @@ class ChatRun:
     agent: str
     source: AsyncGenerator[AnyEvent, None]
     finish: Callable[[Outcome], Awaitable[None]]
+    """Stores the record; raises where that has to wait."""
     stopping: asyncio.Event
     """Set when the gateway cannot wait any longer for this answer."""
     trace: RunTrace = UNTRACED
@@ -89,6 +90,8 @@ class ChatRun:
     _steps: list[dict[str, Any]] = field(default_factory=list)
     _sources: list[dict[str, Any]] = field(default_factory=list)
     _ended: bool = False
+    _stored: bool = False
+    """The whole answer was stored."""
 
     async def events(self) -> AsyncGenerator[Sent, None]:
         """start, the run's own events, then done or error. The record is written whatever happens."""
@@ -111,7 +114,11 @@ class ChatRun:
             await self._stopped()
             raise
         except Exception as error:
-            yield await self._failed(error)
+            if self._stored:
+                # What its steps leave behind goes at the next start.
+                _log.warning("an agent did not end in order", exc_info=True)
+            else:
+                yield await self._failed(error)
 
     async def _sent(self, event: AnyEvent) -> Sent:
         data = event.data()
@@ -122,6 +129,7 @@ class ChatRun:
         elif isinstance(event, Answered):
             self._ended = True
             await self.finish(self._outcome("complete", event.answer, data["usage"], data["timings"]))
+            self._stored = True
             return Sent("done", {"message_id": self.turn.answer_id, **data})
         else:
             self._steps.append({"event": event.name, "data": data})
@@ -131,16 +139,22 @@ class ChatRun:
         """The reader went away."""
         if not self._ended:
             self._ended = True
-            await self.finish(self._outcome("cancelled", "".join(self._said)))
+            await self._record(self._outcome("cancelled", "".join(self._said)))
 
     async def _failed(self, error: Exception) -> Sent:
         self._ended = True
-        status, body, retryable = problem(error)
-        told = {"message": body["message"], "code": body["code"], "retryable": retryable, "status": status}
-        _log.warning("answer failed", extra={"trace_id": self.turn.trace_id, "code": body["code"]})
+        told = failure(error)
+        _log.warning("answer failed", extra={"trace_id": self.turn.trace_id, "code": told["code"]})
         state = "interrupted" if isinstance(error, Interrupted) else "failed"
-        await self.finish(self._outcome(state, "".join(self._said), error=told))
+        await self._record(self._outcome(state, "".join(self._said), error=told))
         return Sent("error", told)
+
+    async def _record(self, outcome: Outcome) -> None:
+        """The reader is told how an answer ended even where that cannot be stored now."""
+        try:
+            await self.finish(outcome)
+        except Exception:
+            _log.warning("an answer is not stored yet", extra={"trace_id": self.turn.trace_id}, exc_info=True)
 
     def _outcome(
         self,

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
 from gateway.agents.service import AgentList
+from gateway.chat.records import Records
 from gateway.chat.run import ChatRun
 from gateway.context import CallIdentity
-from gateway.conversations.service import Conversations, Outcome, Turn
+from gateway.conversations.service import Conversations, Turn
 from gateway.databases.service import Databases
 from gateway.documents.service import Documents
 from gateway.errors import BadRequest, Forbidden, ShuttingDown
@@ -54,8 +56,7 @@ class Chats:
         self._databases = databases
         self._hop = hop
         self._tracing = tracing
-        self._finishing: set[asyncio.Task[None]] = set()
-        self._running: set[str] = set()
+        self.records = Records(conversations)
         self._stopping = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self.draining = False
@@ -70,14 +71,18 @@ class Chats:
         if not ask.text.strip():
             raise BadRequest("The message is empty.", param="message")
         spec = self._permitted(caller, project, ask.agent)
+        await self.records.catch_up()
         turn = await self._conversations.begin(caller, project.id, spec.name, ask.text, ask.conversation_id)
-        return await self._start(caller, project, spec, turn, ask, request_id)
+        async with self.records.begin(turn):
+            return await self._start(caller, project, spec, turn, ask, request_id)
 
     async def retry(self, caller: Caller, project: Project, answer_id: str, request_id: str) -> ChatRun:
         """Runs an answer that stopped early again, from its last checkpoint."""
+        await self.records.catch_up()
         turn, text, agent = await self._conversations.resume(caller, project.id, answer_id)
-        spec = self._permitted(caller, project, agent)
-        return await self._start(caller, project, spec, turn, Ask(agent, text), request_id)
+        async with self.records.begin(turn):
+            spec = self._permitted(caller, project, agent)
+            return await self._start(caller, project, spec, turn, Ask(agent, text), request_id)
 
     def _permitted(self, caller: Caller, project: Project, agent: str) -> AgentSpec:
         if self.draining:
@@ -106,8 +111,7 @@ class Chats:
         trace = self._trace(caller, project, spec, turn, request_id)
         client = self._hop.client(identity)
         source = self._agents.answer(spec, question, ground, client, turn.answer_id, trace)
-        self._running.add(turn.answer_id)
-        return ChatRun(turn, spec.name, source, self._finisher(turn), self._stopping, trace)
+        return ChatRun(turn, spec.name, source, partial(self.records.end, turn), self._stopping, trace)
 
     def _trace(
         self, caller: Caller, project: Project, spec: AgentSpec, turn: Turn, request_id: str
@@ -122,32 +126,6 @@ class Chats:
             tags=[spec.name],
             metadata={"agent": spec.name, **facts},
         )
-
-    def _finisher(self, turn: Turn) -> Any:
-        async def store(outcome: Outcome) -> None:
-            try:
-                await self._conversations.finish(turn, outcome)
-            finally:
-                self._running.discard(turn.answer_id)
-
-        async def finish(outcome: Outcome) -> None:
-            # A task of its own, so that the cancellation that ends a run does not end its record too.
-            task = asyncio.create_task(store(outcome))
-            self._finishing.add(task)
-            task.add_done_callback(self._finishing.discard)
-            await asyncio.shield(task)
-
-        return finish
-
-    @property
-    def running(self) -> int:
-        """Answers in the making."""
-        return len(self._running)
-
-    async def settle(self) -> None:
-        """Waits for the records of runs that were stopped."""
-        while self._finishing:
-            await asyncio.gather(*self._finishing, return_exceptions=True)
 
 
 def _messages(history: Sequence[tuple[str, str]]) -> list[BaseMessage]:

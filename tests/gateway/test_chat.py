@@ -124,6 +124,18 @@ async def test_a_complete_answer_is_not_tried_again(gateway: Gateway) -> None:
     assert refused.status_code == 409
 
 
+async def test_a_retry_that_cannot_begin_leaves_the_answer_as_it_was(gateway: Gateway) -> None:
+    start = (await gateway.chat("Please break off"))[0][1]
+    chats = gateway.app.state.services.chats
+    chats.draining = True
+    refused = await gateway.client.post("/api/v1/projects/demo/chat", json={"retry": start["message_id"]})
+    chats.draining = False
+    assert refused.status_code == 503
+    assert (await stored(gateway, start["conversation_id"]))[1]["state"] == "failed"
+    gateway.model.script = lambda body: clerk({**body, "messages": [{"role": "user", "content": "Hi"}]})
+    assert (await gateway.chat("", retry=start["message_id"]))[-1][0] == "done"
+
+
 async def test_tools_that_are_away_are_a_retryable_error(tmp_path: Path) -> None:
     async with neighbours(tmp_path, clerk) as (model, tools):
         tools.url = "http://127.0.0.1:9"
