@@ -21,12 +21,14 @@ run: setup ## Set everything up, load the demo project and start Loopyard (Ctrl-
 	@$(PY) -m gateway.cli up --data $(DATA_FOLDER)
 
 test: setup-test ## Set everything up and pass every test
+	@npm --prefix gateway/console --silent test
 	@$(PY) -m pytest -n 2 --dist loadgroup
 
-check: setup-test ## Style, types, imports between rooms, file sizes, commands in the documents
+check: setup-test ## Style, types (the console's too), imports between rooms, file sizes, commands in the documents
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy gateway graphs tools llm_server rlhf annotation compose/scripts tests
+	@npm --prefix gateway/console --silent run check
 	@$(PY) compose/scripts/check_imports.py
 	@$(PY) compose/scripts/env_example.py --check
 	@$(PY) compose/scripts/check_repository.py

@@ -155,11 +155,11 @@ def link_environment(packages: Path) -> Path:
 
 
 def build_console(cache: Path) -> None:
-    """Build the web console when its sources changed since the last build."""
+    """Build the web console when its sources changed since the last build, or its packages are gone."""
     sources = sorted(p for p in (CONSOLE / "src").rglob("*") if p.is_file())
     key = digest(CONSOLE / "package-lock.json", CONSOLE / "vite.config.ts", CONSOLE / "index.html", *sources)
     stamp = CONSOLE / "dist" / ".built-from"
-    if stamp.exists() and stamp.read_text() == key:
+    if stamp.exists() and stamp.read_text() == key and (CONSOLE / "node_modules").exists():
         return
     npm = ["npm", "--prefix", str(CONSOLE), "--no-fund", "--no-audit", "--loglevel=error"]
     run_logged("Installing the console's packages", [*npm, "ci"], cache / "logs" / "npm.log")
