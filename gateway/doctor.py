@@ -17,7 +17,7 @@ from gateway.data_folder import FORMAT, SECRETS, read_format
 from gateway.ports import owner
 from gateway.services import Ports
 
-ROOMS = ("llm_server", "tools", "graphs", "gateway", "rlhf")
+ROOMS = ("llm_server", "tools", "graphs", "gateway", "rlhf", "annotation")
 SPACE_LOW = 2 * 2**30  # bytes; models, uploads and indexes of a small installation
 CONSOLE = Path(__file__).with_name("console") / "dist" / "index.html"
 

@@ -1,11 +1,15 @@
 """The rooms stay apart at run time too: what importing each one brings into the process."""
 
 import json
+import runpy
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+
+from gateway import doctor
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = {"torch", "trl", "llama_cpp", "onnxruntime", "transformers"}
@@ -15,6 +19,15 @@ ENTRANCES = {
     "tools": ["tools.app"],
     "annotation": ["annotation.follow", "annotation.pairs", "annotation.places", "annotation.pull"],
 }
+
+
+def test_every_room_has_an_extra_that_is_locked_and_that_the_doctor_looks_at() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    rooms = set(project["tool"]["importlinter"]["root_packages"])
+    assert rooms <= set(project["project"]["optional-dependencies"])
+    assert rooms == set(doctor.ROOMS)
+    lock = runpy.run_path(str(ROOT / "compose" / "scripts" / "lock.py"))
+    assert rooms == set(lock["ROOMS"].split(","))
 
 
 @pytest.mark.parametrize("room", ENTRANCES)

