@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import sys
 from types import FrameType
@@ -59,18 +60,18 @@ def _traces() -> int:
 
 
 def main(arguments: list[str]) -> int:
-    if len(arguments) != 1 or arguments[0] not in VERBS:
-        sys.stderr.write(f"usage: python -m gateway {{{'|'.join(VERBS)}}}\n")
-        return 2
+    parser = argparse.ArgumentParser(prog="python -m gateway")
+    parser.add_argument("verb", choices=VERBS)
+    verb = parser.parse_args(arguments).verb
     configure()
     try:
-        if arguments[0] == "traces":
+        if verb == "traces":
             return _traces()
         settings = Settings.from_environment()
     except ValueError as error:  # pydantic's own errors are ValueErrors too
         sys.stderr.write(f"{error}\n")
         return 2
-    if arguments[0] == "migrate":
+    if verb == "migrate":
         asyncio.run(_migrate(settings))
     else:
         serve(settings)

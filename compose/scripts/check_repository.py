@@ -8,13 +8,20 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import cache
+from itertools import takewhile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT = 400
 RATCHET = ROOT / "compose" / "scripts" / "size_ratchet.json"
 SOURCES = {".py", ".ts", ".svelte"}
+SHELLS = {"sh", "bash", "console"}
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.M | re.S)
+OWN = re.compile(r"(\.venv/bin/)?(loopyard|python -m|make)\s")
+UNSAID = re.compile(r"^[|&;<>]+$|[<\[{…]|\.\.\.")
+"""The end of a command, or where its words stand for others."""
 
 
 def tracked() -> list[Path]:
@@ -38,68 +45,74 @@ def oversized(files: list[Path]) -> Iterator[str]:
             yield f"{name}: now {lines} lines; lower its entry in {RATCHET.name} (remove it at {LIMIT})"
 
 
-def shell_lines(document: Path) -> Iterator[str]:
-    """Commands in a document's sh and console blocks, continued lines joined, comments and prompts cut."""
-    for block in re.findall(r"^```(?:sh|bash|console)\n(.*?)^```", document.read_text(), re.M | re.S):
-        for line in block.replace("\\\n", " ").splitlines():
-            yield re.sub(r"\s+#.*$", "", line.removeprefix("$ ").strip())
+def commands(text: str) -> Iterator[str]:
+    """The commands of a document: every line of a block for the shell; elsewhere (a block without a language,
+    an indented one, inline code) what begins as the project's own, up to the columns that explain it.
+    """
+    for language, block in FENCE.findall(text):
+        lines = block.replace("\\\n", " ").splitlines()
+        if language in SHELLS:
+            yield from (re.sub(r"\s+#.*$", "", line.removeprefix("$ ").strip()) for line in lines)
+        elif not language:
+            yield from _own(lines)
+    prose = FENCE.sub("", text)
+    yield from _own(line for line in prose.splitlines() if line.startswith("    "))
+    yield from _own(" ".join(code.split()) for code in re.findall(r"`([^`]+)`", prose))
 
 
-def broken_commands(document: Path, targets: set[str]) -> Iterator[str]:
-    """Commands of the project's own that a document names and that do not exist."""
-    where = document.relative_to(ROOT)
-    for line in shell_lines(document):
-        words = shlex.split(line, comments=True)
+def _own(lines: Iterable[str]) -> Iterator[str]:
+    stripped = (line.strip().removeprefix("$ ") for line in lines)
+    return (re.split(r"\s{2,}", line)[0] for line in stripped if OWN.match(line))
+
+
+def broken_commands(text: str, targets: set[str]) -> Iterator[str]:
+    """Commands of the project's own that a document names and that do not exist, each with what is wrong."""
+    for line in commands(text):
+        words = list(takewhile(lambda word: not UNSAID.search(word), shlex.split(line, comments=True)))
         while words and "=" in words[0] and not words[0].startswith("-"):
             words = words[1:]
-        if not words:
-            continue
         problem = None
-        if words[0] == "make":
+        if words[:1] == ["make"]:
             unknown = [w for w in words[1:] if not w.startswith("-") and "=" not in w and w not in targets]
             problem = f"no such target: {unknown}" if unknown else None
-        elif words[0].removeprefix(".venv/bin/") in {"loopyard", "python"}:
-            problem = unknown_option(words)
+        elif len(words) > 1 and words[0].removeprefix(".venv/bin/") in {"loopyard", "python"}:
+            problem = unknown_word(words)
         if problem:
-            yield f"{where}: `{line}`: {problem}"
+            yield f"`{line}`: {problem}"
 
 
-def unknown_option(words: list[str]) -> str | None:
+def unknown_word(words: list[str]) -> str | None:
     """Ask the command's own help whether its verbs and options exist; None when all is well."""
+    base: tuple[str, ...]
     if words[0].endswith("loopyard"):
-        base, rest = ["-m", "gateway.cli"], words[1:]
-    elif words[1:2] == ["-m"]:
-        base, rest = words[1:3], words[3:]
+        base, rest = ("-m", "gateway.cli"), words[1:]
+    elif words[1] == "-m":
+        base, rest = ("-m", *words[2:3]), words[3:]
     else:
         script = words[1]
         return None if (ROOT / script).is_file() else f"no such script: {script}"
-    return ask_help(base, rest)
-
-
-def ask_help(base: list[str], rest: list[str]) -> str | None:
-    """Run `--help` of a command and its verbs, and look the options up in what it prints."""
-    if base[-1] in {"pytest", "pip", "venv", "ruff", "mypy"}:
+    if base[-1] in {"-m", "pytest", "pip", "venv", "ruff", "mypy"}:
         return None
-    verbs: list[str] = []
-    for word in rest:
-        if not re.fullmatch(r"[a-z][a-z-]*", word):
-            break
-        verbs.append(word)
-    for depth in range(len(verbs), -1, -1):
-        done = subprocess.run(
-            [sys.executable, *base, *verbs[:depth], "--help"],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            env={"COLUMNS": "200", "PATH": "/usr/bin:/bin", "TERM": "dumb", "NO_COLOR": "1"},
-        )
-        if done.returncode == 0:
-            break
-    else:
-        return f"`{' '.join(base)} --help` fails: {done.stderr[-300:]}"
-    options = [w.split("=")[0] for w in rest if w.startswith("--")]
-    missing = [option for option in options if option not in done.stdout]
+    verbs = tuple(takewhile(re.compile(r"[a-z][a-z-]*").fullmatch, rest))
+    shown = help_of(base, verbs)
+    if shown is None:
+        known = next((n for n in range(len(verbs) - 1, -1, -1) if help_of(base, verbs[:n]) is not None), None)
+        return f"no such command: {base[-1]}" if known is None else f"no such verb: {verbs[known]}"
+    missing = [option for w in rest if w.startswith("--") and (option := w.split("=")[0]) not in shown]
     return f"unknown: {missing}" if missing else None
+
+
+@cache
+def help_of(base: tuple[str, ...], verbs: tuple[str, ...]) -> str | None:
+    """What `--help` of a command's verb prints; None where the command refuses the verb."""
+    done = subprocess.run(
+        [sys.executable, *base, *verbs, "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env={"COLUMNS": "200", "PATH": "/usr/bin:/bin", "TERM": "dumb", "NO_COLOR": "1"},
+    )
+    return done.stdout if done.returncode == 0 else None
 
 
 def broken_links(document: Path) -> Iterator[str]:
@@ -117,7 +130,8 @@ def main() -> int:
     findings = list(oversized(files))
     for document in documents:
         findings += broken_links(document)
-        findings += broken_commands(document, targets)
+        where = document.relative_to(ROOT)
+        findings += [f"{where}: {found}" for found in broken_commands(document.read_text(), targets)]
     sys.stdout.write("".join(f"{finding}\n" for finding in findings))
     sys.stdout.write(f"{len(files)} files, {len(documents)} documents, {len(findings)} findings\n")
     return 1 if findings else 0
