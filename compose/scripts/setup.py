@@ -18,6 +18,7 @@ import sysconfig
 import venv
 from pathlib import Path
 
+from chromium import find_chromium
 from console_log import run_logged, say, step
 from setup_label_studio import LABEL_STUDIO
 from setup_langfuse_sdks import LANGFUSE_SDKS
@@ -169,7 +170,7 @@ def build_console(cache: Path) -> None:
 
 def install_browser() -> None:
     """Chromium for the console's tests, where apt may be used; else those tests say what was missing."""
-    if any(shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome")):
+    if find_chromium():
         return
     if os.geteuid() != 0 or not shutil.which("apt-get"):
         say("    Chromium was not found and apt cannot be used: the console's browser tests will be skipped")

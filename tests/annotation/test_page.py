@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
+from chromium import MISSING, find_chromium
 from playwright.sync_api import Page, expect, sync_playwright
 
 from annotation.label_studio import LabelStudio
@@ -18,7 +18,7 @@ from tests.annotation.conftest import Studio
 from tests.annotation.tasks import AT, question, said
 
 pytestmark = pytest.mark.timeout(600)
-CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+CHROMIUM = find_chromium()
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--no-proxy-server")
 ATTACK = "<img src=x onerror='window.attacked=1'><b id=bold>fat</b><script>window.attacked=1</script>{}"
 MARKS = "document.querySelectorAll('#bold, img[src=x]').length"
@@ -35,8 +35,8 @@ def signed_in(page: Page, server: Studio) -> None:
 def test_markup_stays_text_and_a_verdict_reaches_the_record(
     server: Studio, studio: LabelStudio, tmp_path: Path, title: str
 ) -> None:
-    if not Path(CHROMIUM).exists():
-        pytest.skip("Chromium is not installed")
+    if CHROMIUM is None:
+        pytest.skip(MISSING)
     one, other = said(ATTACK.format("one")), said(ATTACK.format("other"))
     task = task_of("attack", question(ATTACK.format("prompt")), None, one, other, at=AT)
     project = push(studio, Record(tmp_path), title, [task]).project

@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx
 import pytest
+from chromium import MISSING, find_chromium
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.console.model import FACT, Model, running_model
@@ -24,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 CONSOLE = ROOT / "gateway" / "console"
 KEY = "ly_console_" + "0" * 32
 CONTEXT_KEY = "c0" * 32
-CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+CHROMIUM = find_chromium()
 FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -162,8 +163,8 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    if not Path(CHROMIUM).exists():
-        pytest.skip("Chromium is missing: apt-get install chromium, or set CHROMIUM to its path.")
+    if CHROMIUM is None:
+        pytest.skip(MISSING)
     expect.set_options(timeout=20_000)  # a busy machine is no fault
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)

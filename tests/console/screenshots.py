@@ -1,6 +1,6 @@
-"""`python -m tests.console.screenshots URL KEY_FILE`: pictures for the README, from a running Loopyard.
+"""`PYTHONPATH=compose/scripts python -m tests.console.screenshots URL KEY_FILE`: pictures for the README.
 
-It expects the demo project. The question is an option, so that the picture can show what the served model
+They are of a running Loopyard. It expects the demo project. The question is an option, so that the picture can show what the served model
 does well.
 """
 
