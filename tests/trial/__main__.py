@@ -1,6 +1,6 @@
 """`python -m tests.trial --data DIR --out trial-out [--data-folder DATA | --up]`: evaluation on real input.
 
-Exit code 0 whatever the answers were worth; 1 where the chain itself failed.
+Exit code 0 whatever the answers were worth; 1 where the chain itself failed; 2 where DIR is not the data.
 """
 
 from __future__ import annotations
@@ -41,7 +41,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     console = Console()
     options.out.mkdir(parents=True, exist_ok=True)
-    suite = given(options.data) if options.data else demo(options.out)
+    try:
+        suite = given(options.data) if options.data else demo(options.out)
+    except FileNotFoundError as error:
+        console.print(f"[red]Nothing to try:[/] {error}", soft_wrap=True)
+        return 2
     try:
         with stack_for(options, console) as stack, Gateway(stack.url, stack.key) as gateway:
             if options.search:

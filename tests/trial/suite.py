@@ -46,7 +46,8 @@ def given(data: Path) -> Suite:
     documents, database = data / "handbook", data / "chinook" / "chinook.sqlite"
     for path in (documents, database):
         if not path.exists():
-            raise FileNotFoundError(f"{path} is missing: DATA needs handbook/ and chinook/chinook.sqlite")
+            needs = "needs handbook/ and chinook/chinook.sqlite; without DATA the demo's own are taken"
+            raise FileNotFoundError(f"{path} is missing: the folder in DATA {needs}")
     return Suite(
         documents_project="handbook",
         documents=documents.resolve(),

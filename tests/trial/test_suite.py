@@ -1,5 +1,7 @@
 """The questions of the project's own demo, and that each of them has an answer there."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -51,5 +53,22 @@ def test_a_page_is_found_under_its_file_name(suite: Suite) -> None:
 
 
 def test_missing_input_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="DATA needs handbook/"):
+    with pytest.raises(FileNotFoundError, match="the folder in DATA needs handbook/"):
         given(tmp_path)
+
+
+def test_a_wrong_folder_is_named_with_its_remedy(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "tests.trial",
+        "--data",
+        str(tmp_path / "nowhere"),
+        "--out",
+        str(tmp_path),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 2
+    assert f"{tmp_path / 'nowhere' / 'handbook'} is missing" in done.stdout
+    assert "without DATA" in done.stdout
+    assert "Traceback" not in done.stderr
