@@ -1,7 +1,7 @@
 """`PYTHONPATH=compose/scripts python -m tests.console.screenshots URL KEY_FILE`: pictures for the README.
 
-They are of a running Loopyard. It expects the demo project. The question is an option, so that the picture can show what the served model
-does well.
+They are of a running Loopyard. It expects the demo project. The question is an option, so that the picture
+can show what the served model does well.
 """
 
 import argparse
