@@ -2,8 +2,8 @@
 
 Written as `json.dumps` writes by default, with one space after `:` and `,`, because that is what chat
 templates show the model; every object in the order of its `properties`, optional ones left out at will.
-Bounds on numbers that are not integers and `pattern` are not enforced; everything else that is listed in
-`Converter` is.
+What `Converter` names is enforced. Other words (`pattern`, `multipleOf`, `not` ...; the room's README lists
+them) are passed over, also in strict mode: a caller who needs them checks the result.
 """
 
 import json

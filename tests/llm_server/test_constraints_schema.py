@@ -1,6 +1,7 @@
 """Whatever a schema's grammar lets through parses and fits the schema."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import llm_server
 from llm_server.constraints.example import example
 from llm_server.constraints.integers import integer_range
 from llm_server.constraints.tools import schema_grammar
@@ -128,6 +130,35 @@ def test_any_json_object(walker: Walker) -> None:
 def test_what_cannot_be_a_grammar_is_refused(schema: dict[str, Any]) -> None:
     with pytest.raises(UnsupportedSchema):
         schema_grammar(schema)
+
+
+@pytest.mark.parametrize(
+    ("schema", "text"),
+    [
+        ({"type": "string", "pattern": "^a"}, '"b"'),
+        ({"type": "number", "maximum": 1.5}, "2.5"),
+        ({"type": "integer", "multipleOf": 5}, "7"),
+        ({"type": "array", "uniqueItems": True}, "[1, 1]"),
+        ({"type": "array", "contains": {"type": "string"}}, "[1]"),
+        ({"type": "array", "prefixItems": [{"type": "string"}]}, "[1]"),
+        ({"type": "string", "not": {"const": "a"}}, '"a"'),
+        ({"type": "integer", "if": {"minimum": 5}, "then": {"maximum": 7}}, "9"),
+        ({"type": "object", "minProperties": 1}, "{}"),
+        ({"type": "object", "maxProperties": 0}, '{"a": 1}'),
+        ({"type": "object", "propertyNames": {"const": "b"}}, '{"a": 1}'),
+        ({"type": "object", "patternProperties": {"^a": {"type": "string"}}}, '{"a": 1}'),
+        ({"type": "object", "dependentRequired": {"a": ["b"]}}, '{"a": 1}'),
+        ({"type": "string", "format": "email"}, '"nobody"'),
+        ({"oneOf": [{"type": "integer"}, {"type": "number"}]}, "1"),
+    ],
+)
+def test_what_is_not_enforced_is_documented(walker: Walker, schema: dict[str, Any], text: str) -> None:
+    checker = jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker())
+    assert not checker.is_valid(json.loads(text))
+    assert walker.accepts(schema_grammar(schema).gbnf, text)
+    word = next(word for word in ("then", *reversed(schema)) if word in schema)
+    said = {"then": "`if`", "maximum": "bounds of non-integers"}.get(word, f"`{word}`")
+    assert said in (Path(llm_server.__path__[0]) / "README.md").read_text()
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
