@@ -15,6 +15,7 @@ from graphs.errors import (
     ModelRefused,
     ModelUnavailable,
     PromptTooLong,
+    StepLimit,
     TimeLimit,
     ToolsUnavailable,
     UnknownModel,
@@ -120,6 +121,14 @@ async def test_the_time_limit_ends_a_run(bench: Bench) -> None:
     spec = bench.specs["data-analyst"].model_copy(update={"limits": Limits(seconds=0.5)})
     with pytest.raises(TimeLimit, match=r"0\.5 s"):
         await bench.ask(spec, "Hi")
+
+
+async def test_a_model_that_never_answers_meets_the_step_limit(bench: Bench) -> None:
+    await bench.start(lambda _: Reply(calls=[("sql_query", {"sql": "SELECT COUNT(*) AS n FROM Album"})]))
+    spec = bench.specs["data-analyst"].model_copy(update={"limits": Limits(steps=3)})
+    with pytest.raises(StepLimit, match=r"3 steps, the limit of data-analyst"):
+        await bench.ask(spec, "How many albums?")
+    assert len(bench.model.requests) <= 4
 
 
 async def test_closing_the_events_cancels_the_request_to_the_model(bench: Bench) -> None:

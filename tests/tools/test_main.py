@@ -8,8 +8,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -78,18 +78,32 @@ async def test_rag_alone_over_stdio(tmp_path: Path) -> None:
         assert text_of(result) == "[1] a.txt\nThe osprey nests on the mast."
 
 
-async def test_sql_alone_over_http(shop: Path) -> None:
+@asynccontextmanager
+async def alone_over_http(*arguments: str) -> AsyncIterator[Client[Any]]:
     port = free_port()
-    arguments = ["-m", "tools", "sql", "--database", f"shop=sqlite:///{shop}", "--http", str(port)]
-    process = await asyncio.create_subprocess_exec(sys.executable, *arguments, env=environment())
+    command = ["-m", "tools", *arguments, "--http", str(port)]
+    process = await asyncio.create_subprocess_exec(sys.executable, *command, env=environment())
     try:
         await until(lambda: listens(port) or process.returncode is not None)
         async with Client(f"http://127.0.0.1:{port}/mcp") as client:
-            result = await client.call_tool("query", {"sql": "SELECT 1 AS one"})
-        assert text_of(result) == "one\n1\n(1 row)"
+            yield client
     finally:
         process.terminate()
         await process.wait()
+
+
+async def test_sql_alone_over_http(shop: Path) -> None:
+    async with alone_over_http("sql", "--database", f"shop=sqlite:///{shop}") as client:
+        result = await client.call_tool("query", {"sql": "SELECT 1 AS one"})
+    assert text_of(result) == "one\n1\n(1 row)"
+
+
+async def test_rag_alone_over_http(tmp_path: Path) -> None:
+    content = base64.b64encode(b"The osprey nests on the mast.").decode()
+    async with alone_over_http("rag", "--project", "birds", "--data", str(tmp_path / "d")) as client:
+        await client.call_tool("ingest", {"document_id": "1", "name": "a.txt", "content_base64": content})
+        result = await client.call_tool("search", {"query": "osprey"})
+    assert text_of(result) == "[1] a.txt\nThe osprey nests on the mast."
 
 
 def listens(port: int) -> bool:
