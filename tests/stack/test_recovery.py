@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -26,15 +28,42 @@ from tests.stack.conftest import (
 
 # What the model says does not matter here.
 ECHO = {"LLM_BACKEND": "echo"}
+QUESTION = "How many days of annual leave does every employee have?"
+
+
+def ends_well(stack: Stack, **body: str) -> bool:
+    """Whether a chat comes to its end."""
+    with (
+        stack.http() as http,
+        http.stream("POST", "/api/v1/projects/demo/chat", json={"agent": "general", **body}) as response,
+    ):
+        *_, (name, _) = read_events(response.raise_for_status().iter_lines())
+    return name == "done"
 
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_killed_service_comes_back_and_the_next_question_is_answered(stack: Stack, service: str) -> None:
     before = stack.kill(service)
     until(lambda: stack.ready(service, but_not=before), stack.process)
-    assert stack.chat("How many days of annual leave does every employee have?")["answer"]
+    assert stack.chat(QUESTION)["answer"]
     if service != "worker":
         assert stack.facts(service)["restarts"] == 1
+
+
+def test_an_answer_ends_in_an_error_when_the_model_server_is_killed_in_the_middle(stack: Stack) -> None:
+    body = {"agent": "general", "message": "How much may a hotel room cost a night?"}
+    with stack.http() as http, http.stream("POST", "/api/v1/projects/demo/chat", json=body) as response:
+        told = read_events(response.iter_lines())
+        name, begun = next(told)
+        assert name == "start"
+        # The passages are there, and the model reads them.
+        assert "tool_result" in (name for name, _ in told)
+        before = stack.kill("llm_server")
+        *_, (name, error) = told
+    assert (name, error["code"], error["retryable"]) == ("error", "model_unavailable", True)
+    until(lambda: stack.ready("llm_server", but_not=before), stack.process)
+    assert ends_well(stack, message=QUESTION)
+    assert ends_well(stack, retry=begun["message_id"])
 
 
 def test_a_question_is_kept_when_the_gateway_is_killed_while_it_answers(stack: Stack) -> None:
@@ -129,8 +158,9 @@ def require_demo(stack: Stack) -> None:
     assert [item["name"] for item in databases] == ["shop"]
 
 
-def test_a_terminal_that_is_closed_stops_everything(tmp_path: Path, models: Path) -> None:
-    data = tmp_path / "data"
+@contextmanager
+def in_a_terminal(data: Path, models: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """`loopyard up` in a terminal of its own, ready; the process, and our end of the terminal."""
     share_models(data, models)
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "gateway.cli", "up", "--data", str(data), "--no-demo", *free_ports()]
@@ -144,8 +174,25 @@ def test_a_terminal_that_is_closed_stops_everything(tmp_path: Path, models: Path
             shown += os.read(ours, 65536)
         assert (data / "admin-key").read_bytes().strip() in shown
         mark = json.loads((data / "run" / "up.json").read_text())["mark"]
-        os.close(ours)
-        process.send_signal(signal.SIGHUP)
+        yield process, ours
         assert process.wait() == 0
     assert marked(mark) == []
     assert not (data / "run" / "up.json").exists()
+
+
+def test_a_terminal_that_is_closed_stops_everything(tmp_path: Path, models: Path) -> None:
+    with in_a_terminal(tmp_path / "data", models) as (process, terminal):
+        os.close(terminal)
+        process.send_signal(signal.SIGHUP)
+
+
+def test_ctrl_c_stops_everything_in_order(tmp_path: Path, models: Path) -> None:
+    with in_a_terminal(tmp_path / "data", models) as (process, terminal):
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the services get it too
+        shown = b""
+        with suppress(OSError):  # what a terminal ends with when nobody has it any more
+            while some := os.read(terminal, 65536):
+                shown += some
+        os.close(terminal)
+    assert shown.index(b"Stopping") < shown.index(b"Loopyard has stopped.")
+    assert b"Traceback" not in shown
