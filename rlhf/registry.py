@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -101,7 +101,8 @@ class Registry:
         """Take a copy of a folder in, whole or not at all; the same content is the same version.
 
         Raises:
-            RegistryError: it is no PEFT folder, the name is none, or its versions are of another kind.
+            RegistryError: it is no PEFT folder, the name is none, its versions are of another kind, or nothing
+                can be written.
         """
         self.admit(name, kind)
         digest = digest_of(kind, source)
@@ -110,16 +111,25 @@ class Registry:
             return self.check(version)
         part = version.folder.with_name(f".{version.folder.name}.partial")
         shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
-        if kind == ADAPTER:
-            for file in (CONFIG, WEIGHTS):
-                shutil.copyfile(source / file, part / file)
-        else:
-            shutil.copytree(source, part / CONTENT)
         born = {"kind": kind, "digest": digest, "created_at": datetime.now(UTC).isoformat(timespec="seconds")}
-        write(part / LINEAGE, {**lineage, **born})
-        (part / PAIRS).write_text("".join(json.dumps(origin(row)) + "\n" for row in pairs), encoding="utf-8")
-        part.rename(version.folder)
+        try:
+            part.mkdir(parents=True)
+            if kind == ADAPTER:
+                for file in (CONFIG, WEIGHTS):
+                    shutil.copyfile(source / file, part / file)
+            else:
+                shutil.copytree(source, part / CONTENT)
+            write(part / LINEAGE, {**lineage, **born})
+            _replace(part / PAIRS, "".join(json.dumps(origin(row)) + "\n" for row in pairs))
+            part.rename(version.folder)
+        except OSError as error:
+            shutil.rmtree(part, ignore_errors=True)
+            with suppress(OSError):
+                version.folder.parent.rmdir()  # a name without any version is none
+            raise RegistryError(
+                f"{version.folder} cannot be written: {error.strerror or error}; make room and register "
+                f"the {kind} again"
+            ) from error
         return version
 
     def admit(self, name: str, kind: str, project: str = "") -> None:
@@ -326,8 +336,12 @@ def write(path: Path, content: dict[str, Any]) -> None:
 
 def _replace(path: Path, text: str) -> None:
     part = path.with_name(f".{path.name}.partial")
-    with part.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    try:
+        with part.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise

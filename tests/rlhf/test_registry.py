@@ -1,7 +1,11 @@
 """Versions are their content, aliases move, lineage is answered both ways, and what is live stays."""
 
+import resource
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +13,7 @@ import pytest
 
 from llm_server.adapters.source import read_source
 from rlhf.errors import RegistryError
-from rlhf.registry import CANDIDATE, LIVE, PREVIOUS, WEIGHTS, Registry, Version
+from rlhf.registry import CANDIDATE, CONFIG, LIVE, PREVIOUS, WEIGHTS, Registry, Version
 from tests.llm_server.adapters.making import make_adapter
 from tests.rlhf.preferring import rows
 
@@ -162,3 +166,50 @@ def test_a_name_has_one_kind_and_one_owner(tmp_path: Path) -> None:
     with pytest.raises(RegistryError, match="`tone` was not trained in this project"):
         registry.admit("tone", "adapter", "other")
     assert registry.names() == ["tone"]
+
+
+@contextmanager
+def full_disk(limit: int) -> Iterator[None]:
+    """No file of this process grows beyond so many bytes, as on a disk that is full."""
+    limits, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+def everything(root: Path) -> dict[str, bytes]:
+    """Each file below a folder."""
+    return {str(file.relative_to(root)): file.read_bytes() for file in root.rglob("*") if file.is_file()}
+
+
+@pytest.mark.parametrize("largest", ["config", "lineage", "weights", "pairs"])
+def test_a_full_disk_registers_nothing(tmp_path: Path, largest: str) -> None:
+    """Whichever of the four files is the one that there is no room for."""
+    folder, registry = make_adapter(tmp_path / "peft", 1), Registry(tmp_path)
+    config, weights = ((folder / name).stat().st_size for name in (CONFIG, WEIGHTS))
+    lineage = {"parent": None, "recipe": "x" * (2 * weights if largest == "lineage" else 1)}
+    pairs = rows(8) * (weights // 500 if largest == "pairs" else 1)
+    limit = {"config": config - 1, "weights": weights - 1}.get(largest, weights)
+    with full_disk(limit), pytest.raises(RegistryError, match="cannot be written: File too large; make room"):
+        registry.add("polite", folder, lineage, pairs)
+    assert registry.names() == []
+    assert everything(registry.folder) == {}
+    # With room, the same call takes it in whole.
+    version = registry.add("polite", folder, lineage, pairs)
+    assert registry.versions("polite") == [registry.check(version)]
+    assert len(version.pairs()) == len(pairs)
+
+
+def test_a_full_disk_leaves_other_versions_and_aliases_as_they_were(tmp_path: Path) -> None:
+    registry, first, second = Registry(tmp_path), added(tmp_path, 1), added(tmp_path, 2)
+    registry.promote(first)
+    before, folder = everything(registry.folder), make_adapter(tmp_path / "peft", 3)
+    with full_disk(100), pytest.raises(RegistryError, match="cannot be written"):
+        registry.add("polite", folder, {"parent": None}, rows(4))
+    with full_disk(10), pytest.raises(OSError, match="File too large"):
+        registry.propose(second)
+    assert everything(registry.folder) == before
+    assert registry.find("polite", LIVE) == first
