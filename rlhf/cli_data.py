@@ -112,6 +112,7 @@ def build_dataset(
 
     Near-duplicate prompts, one session and one user always stay on one side. Equal files give an equal
     dataset, whatever their order. If a row cannot be read, nothing is built and every such row is named.
+    Files of more than RLHF_ROWS_MEGABYTES together are refused unread.
 
     Example: [bold]python -m rlhf dataset build a.jsonl b.csv --out data/datasets/first --redact-pii[/]
     """
@@ -119,9 +120,11 @@ def build_dataset(
 
     from rlhf.data.build import Plan, build
     from rlhf.data.split import KEYS
+    from rlhf.settings import Settings
 
     keys = tuple(key for key in KEYS if not (users_may_cross and key == "user"))
-    manifest, report = build(files, out, Plan(held_out, seed, redact_pii, keys))
+    limit = Settings.from_environment().rows_megabytes
+    manifest, report = build(files, out, Plan(held_out, seed, redact_pii, keys), limit)
     if as_json:
         typer.echo(json.dumps(manifest, indent=1))
         return
@@ -147,8 +150,9 @@ def check_files(files: FilesArgument, as_json: JsonOption = False) -> None:
 
     from rlhf.data.build import read_files
     from rlhf.data.check import check_rows
+    from rlhf.settings import Settings
 
-    placed, bad = read_files(files)
+    placed, bad = read_files(files, Settings.from_environment().rows_megabytes)
     report = check_rows(placed, bad)
     errors, warnings = report.count("error"), report.count("warning")
     if as_json:

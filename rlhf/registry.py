@@ -101,8 +101,8 @@ class Registry:
         """Take a copy of a folder in, whole or not at all; the same content is the same version.
 
         Raises:
-            RegistryError: it is no PEFT folder, the name is none, its versions are of another kind, or nothing
-                can be written.
+            RegistryError: it is no PEFT folder, the name is none, its versions are of another kind, or it
+                cannot be written.
         """
         self.admit(name, kind)
         digest = digest_of(kind, source)

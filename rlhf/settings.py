@@ -7,6 +7,7 @@ from typing import Self
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from rlhf.data.limit import MEGABYTES
 from rlhf.errors import SettingsError
 
 
@@ -35,6 +36,8 @@ class Settings(BaseSettings):
     """Jobs and steps of the queue `cpu` that run at the same time."""
     resources: str = "cpu,gpu"
     """Queues that this worker serves, comma-separated: `cpu`, `gpu`."""
+    rows_megabytes: int = Field(default=MEGABYTES, ge=1)
+    """Most that is read of files of rows for one dataset; building takes about ten times as much memory."""
     steps: str = ""
     """Further kinds of steps: comma-separated `module:function`; the function receives `Kinds.add`."""
     server_url: str = "http://127.0.0.1:8000/v1"

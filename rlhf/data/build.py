@@ -3,12 +3,12 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from rlhf.data.check import Placed, Report, check_rows, content_key
 from rlhf.data.folder import digest, write_dataset
+from rlhf.data.limit import MEGABYTES, refuse_large
 from rlhf.data.near import THRESHOLD
 from rlhf.data.parquet import scan_parquet
 from rlhf.data.pii import redact_row
@@ -16,6 +16,7 @@ from rlhf.data.split import KEYS, Key, split
 from rlhf.data.table import scan_csv
 from rlhf.errors import BadRecords, DatasetError
 from rlhf.records import BadRow, PreferenceRow, Scan, scan_jsonl
+from rlhf.registry import file_sha256
 
 READERS: dict[str, Callable[[Path], Scan]] = {".csv": scan_csv, ".tsv": scan_csv, ".parquet": scan_parquet}
 """By ending; everything else is JSON lines."""
@@ -36,14 +37,15 @@ class Plan:
     split_by: tuple[Key, ...] = KEYS
 
 
-def read_files(files: Sequence[Path]) -> tuple[list[Placed], list[BadRow]]:
+def read_files(files: Sequence[Path], megabytes: int = MEGABYTES) -> tuple[list[Placed], list[BadRow]]:
     """Rows of JSON-lines files and, by their ending, CSV and Parquet files.
 
     Raises:
-        DatasetError: a file cannot be opened.
+        DatasetError: a file cannot be opened, or they are larger than `megabytes` together.
     """
     placed: list[Placed] = []
     bad: list[BadRow] = []
+    refuse_large(files, megabytes)
     for file in files:
         try:
             scan = READERS.get(file.suffix.lower(), scan_jsonl)(file)
@@ -54,28 +56,32 @@ def read_files(files: Sequence[Path]) -> tuple[list[Placed], list[BadRow]]:
     return placed, bad
 
 
-def build(files: Sequence[Path], out: Path, plan: Plan) -> tuple[dict[str, Any], Report]:
+def build(
+    files: Sequence[Path], out: Path, plan: Plan, megabytes: int = MEGABYTES
+) -> tuple[dict[str, Any], Report]:
     """Build a dataset; gives its manifest and what was found in the files.
 
     Raises:
         BadRecords: a row cannot be read; nothing is built.
-        DatasetError: too little is left to split, or `out` cannot be written.
+        DatasetError: too much to read, too little is left to split, or `out` cannot be written.
     """
-    train, held_out, facts, report = _planned(files, plan)
+    train, held_out, facts, report = _planned(files, plan, megabytes)
     return write_dataset(out, train, held_out, facts), report
 
 
-def build_below(files: Sequence[Path], root: Path, plan: Plan) -> tuple[dict[str, Any], Report]:
+def build_below(
+    files: Sequence[Path], root: Path, plan: Plan, megabytes: int = MEGABYTES
+) -> tuple[dict[str, Any], Report]:
     """The same, into the folder below `root` that the first twelve digits of the digest name."""
-    train, held_out, facts, report = _planned(files, plan)
+    train, held_out, facts, report = _planned(files, plan, megabytes)
     own = digest(train, held_out, facts["transform"])
     return write_dataset(root / own[:12], train, held_out, facts), report
 
 
 def _planned(
-    files: Sequence[Path], plan: Plan
+    files: Sequence[Path], plan: Plan, megabytes: int
 ) -> tuple[list[PreferenceRow], list[PreferenceRow], dict[str, Any], Report]:
-    placed, bad = read_files(files)
+    placed, bad = read_files(files, megabytes)
     if bad:
         raise BadRecords(bad)
     redacted: Counter[str] = Counter()
@@ -107,8 +113,5 @@ def _without_duplicates(rows: Sequence[PreferenceRow]) -> list[PreferenceRow]:
 
 def _parents(files: Sequence[Path], placed: Sequence[Placed]) -> list[dict[str, Any]]:
     counts = Counter(one.file for one in placed)
-    parents = [
-        {"file": file.name, "sha256": sha256(file.read_bytes()).hexdigest(), "rows": counts[str(file)]}
-        for file in files
-    ]
+    parents = [{"file": file.name, "sha256": file_sha256(file), "rows": counts[str(file)]} for file in files]
     return sorted(parents, key=lambda parent: (parent["sha256"], parent["file"]))

@@ -37,6 +37,7 @@ def build_dataset(work: Work) -> dict[str, Any]:
     """`dataset`: digest, folder and facts. DatasetError, BadRecords."""
     from rlhf.data.build import Plan, build_below
     from rlhf.errors import BadRecords, DatasetError
+    from rlhf.settings import Settings
 
     given: Build = work.parameters
     plan = Plan(given.held_out, given.seed, given.redact_pii, given.split_by)
@@ -44,7 +45,8 @@ def build_dataset(work: Work) -> dict[str, Any]:
     work.advance(0.1, "reading", None, None)
     root = work.objects / "datasets"
     try:
-        manifest, report = build_below([Path(file) for file in given.files.values()], root, plan)
+        files = [Path(file) for file in given.files.values()]
+        manifest, report = build_below(files, root, plan, Settings.from_environment().rows_megabytes)
     except (BadRecords, DatasetError) as error:
         raise DatasetError(_renamed(str(error), given.files)) from error
     for finding in report.findings:
@@ -59,10 +61,11 @@ def build_dataset(work: Work) -> dict[str, Any]:
 def check_dataset(work: Work) -> dict[str, Any]:
     """`report`: rows, errors, warnings and findings. DatasetError."""
     from rlhf.data.table_check import check_file
+    from rlhf.settings import Settings
 
     given: Check = work.parameters
     work.advance(0.1, "reading", None, None)
-    report = check_file(Path(given.file), given.name)
+    report = check_file(Path(given.file), given.name, Settings.from_environment().rows_megabytes)
     findings = [asdict(finding) for finding in report.findings]
     counts = {"errors": report.count("error"), "warnings": report.count("warning")}
     return {"report": {"rows": report.rows, **counts, "findings": findings}}

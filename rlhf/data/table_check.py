@@ -14,6 +14,7 @@ from typing import Any
 from rlhf.data.build import read_files
 from rlhf.data.check import EXAMPLES, Finding, Level, Report, check_rows
 from rlhf.data.inspect import SHAPES, check_encoding, infer, rows_of, shape
+from rlhf.data.limit import MEGABYTES
 from rlhf.data.near import near_pairs, prompt_words
 from rlhf.data.pii import redact
 from rlhf.records import Message, canonical
@@ -22,18 +23,18 @@ NEAR = 20_000
 """Rows that are compared with each other; in a longer file the first ones."""
 
 
-def check_file(path: Path, name: str) -> Report:
+def check_file(path: Path, name: str, megabytes: int = MEGABYTES) -> Report:
     """Errors and warnings with `name:line`; the rules follow from the columns.
 
     Raises:
-        DatasetError: it is no file of rows.
+        DatasetError: it is no file of rows, or holds more than `megabytes` of preferences.
     """
     found = infer(path)
     if found != "parquet":
         check_encoding(path)
     table = _Table(name)
     if shape(table.read(path)) == "preference":
-        placed, bad = read_files([path])
+        placed, bad = read_files([path], megabytes)
         report = check_rows(placed, bad)
         return Report(report.rows, tuple(_named(one, path, name) for one in report.findings), report.useless)
     return table.report()

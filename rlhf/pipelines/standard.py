@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field
 
 from rlhf.data.job import KEEPING
+from rlhf.data.limit import refuse_large
 from rlhf.errors import DatasetError, TrainingError
 from rlhf.jobs import APPROVAL
 from rlhf.pipelines.kinds import Kind, Parameters, Work
@@ -55,15 +57,25 @@ def collect(work: Work) -> dict[str, Any]:
     source = Path(given.rows)
     name = f"rows{source.suffix or '.jsonl'}"
     try:
-        (work.folder / name).write_bytes(source.read_bytes())
+        shutil.copyfile(source, work.folder / name)
     except FileNotFoundError as error:
         raise DatasetError(f"there are no rows in {source.absolute()}; set the parameter `rows`") from error
     return {ROWS: {"path": name}}
 
 
 def _content_of_rows(given: Collect) -> str | None:
+    """DatasetError where there are more than may be read: nobody waits for a hash of what is refused."""
     source = Path(given.rows)
-    return file_sha256(source) if given.rows and source.is_file() else None
+    if not given.rows or not source.is_file():
+        return None
+    refuse_large([source], _megabytes())
+    return file_sha256(source)
+
+
+def _megabytes() -> int:
+    from rlhf.settings import Settings
+
+    return Settings.from_environment().rows_megabytes
 
 
 class Build(Parameters):
@@ -84,7 +96,7 @@ def dataset(work: Work) -> dict[str, Any]:
     keys = tuple(key for key in KEYS if not (given.users_may_cross and key == "user"))
     plan = Plan(given.held_out, given.seed, given.redact_pii, keys)
     root = work.objects / "datasets"
-    manifest, _ = build_below([work.path(ROWS)], root, plan)
+    manifest, _ = build_below([work.path(ROWS)], root, plan, _megabytes())
     counts = manifest["rows"]
     work.tell(f"{counts['train']} to train on, {counts['held_out']} held out")
     return {DATASET: {"path": str(root / manifest["digest"][:12]), "digest": manifest["digest"]}}
