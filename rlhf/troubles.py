@@ -1,6 +1,7 @@
 """Full memory and full disk in words, and libraries that keep quiet."""
 
 import errno
+import re
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -12,6 +13,9 @@ import torch
 from transformers.utils import logging as transformers_logging
 
 from rlhf.errors import TrainingError
+
+ASKED = re.compile(r"tried to allocate ([\d.]+ \w+)", re.IGNORECASE)
+"""How torch says what it was refused, on a CPU (`1024 bytes`) and on a GPU (`2.00 GiB`)."""
 
 
 @contextmanager
@@ -48,8 +52,10 @@ def clear_errors(out: Path) -> Iterator[None]:
 
 
 def out_of_memory(error: BaseException) -> TrainingError:
+    asked = ASKED.search(str(error))
+    more = f" for {asked[1]} more" if asked else ""
     return TrainingError(
-        f"not enough memory ({str(error)[:120]}): lower train.batch or train.max_tokens in the recipe; "
+        f"not enough memory{more}: lower train.batch or train.max_tokens in the recipe; "
         "the run goes on from its last checkpoint if neither changes what it computes"
     )
 

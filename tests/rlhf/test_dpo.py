@@ -198,8 +198,15 @@ def test_without_rows_there_is_nothing_to_train_on(base: Path, tmp_path: Path) -
     [
         (OSError(errno.ENOSPC, "No space left on device"), "disk of .* is full"),
         (RuntimeError("[enforce fail] PytorchStreamWriter failed writing file"), "disk of .* is full"),
-        (MemoryError(), "not enough memory"),
-        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "not enough memory"),
+        (MemoryError(), "not enough memory: lower"),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4096 bytes."),
+            "not enough memory for 4096 bytes more: lower",
+        ),
+        (
+            torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has 1 GiB"),
+            r"not enough memory for 2\.00 GiB more: lower",
+        ),
     ],
 )
 def test_full_disk_and_memory_are_said_in_words(error: Exception, words: str, tmp_path: Path) -> None:

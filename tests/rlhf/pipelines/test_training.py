@@ -1,5 +1,8 @@
-"""A real adapter out of a pipeline: rows to registry, on a tiny model, and the same by a job of its own."""
+"""A real adapter out of a pipeline: rows to registry, on a tiny model, and the same by a job of its own; and
+what becomes of a training that has too little memory.
+"""
 
+import re
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,7 @@ from rlhf.methods import read_recipe
 from rlhf.registry import CANDIDATE, Registry, content_digest
 from rlhf.serving import Server
 from tests.rlhf.encoders import make_encoder
-from tests.rlhf.preferring import base, dataset, recipe, rows, write
+from tests.rlhf.preferring import WORDS, base, dataset, recipe, rows, write
 from tests.rlhf.working import Place, finished
 
 
@@ -124,3 +127,38 @@ def test_a_training_that_cannot_begin_says_why(
     job = finished(jobs, jobs.ask(Kind.TRAIN, plan, str(tmp_path / data)))
     assert job.state is State.FAILED
     assert said in job.error
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_training_without_enough_memory_says_so_and_registers_nothing(
+    place: Place, jobs: Jobs, tmp_path: Path
+) -> None:
+    """A batch of hundreds of long answers, in a step that may have 2 GB."""
+    tiny, long = base(tmp_path / "tiny"), " ".join(WORDS * 8)
+    said = {"chosen": [{"role": "assistant", "content": long}]}
+    write(tmp_path / "rows.jsonl", [{**row, **said} for row in rows(640)])
+    plan = recipe(train={"batch": 512, "max_tokens": 512}).model_dump(mode="json")
+    steps = {
+        "collect": {"kind": "collect", "with": {"rows": str(tmp_path / "rows.jsonl")}},
+        "dataset": {"kind": "dataset", "with": {"users_may_cross": True}, "from": {"rows": "collect"}},
+        "train": {
+            "kind": "train",
+            "with": {"recipe": plan, "base": str(tiny)},
+            "from": {"dataset": "dataset"},
+            "memory_mb": 2000,
+        },
+        "register": {
+            "kind": "register",
+            "with": {"name": "greedy"},
+            "from": {"adapter": "train", "dataset": "dataset", "trained": "train"},
+        },
+    }
+    job = finished(jobs, jobs.ask(Kind.PIPELINE, {"name": "greedy", "steps": steps}, {}))
+    assert job.state is State.FAILED
+    wanted = r"step `train`: not enough memory for \d{8,} bytes more: lower train\.batch or train\.max_tokens"
+    assert re.match(wanted, job.error), job.error
+    assert [part.state for part in jobs.parts(job.id)][-2:] == [State.FAILED, None]
+    assert "attempt 2" not in " ".join(line.text for line in jobs.log(job.id))
+    assert "greedy" not in Registry(place.root).names()
+    assert not list((place.root / "objects" / "steps").glob(".*.partial"))
