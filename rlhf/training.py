@@ -128,7 +128,9 @@ def carry_out(
         watch(trainer, recipe.train.batch * recipe.train.accumulate * recipe.processes)
         method.check(trainer)
         forget_evaluation(trainer)
-        trainer.train(resume_from_checkpoint=last_checkpoint(out / "run"))
+        if last := last_checkpoint(out / "run"):
+            tell(f"goes on from step {last.rpartition('-')[2]}, its last checkpoint")
+        trainer.train(resume_from_checkpoint=last)
         require_averaging(trainer)
         measured = method.examine(trainer, held)
         trained = Trained(

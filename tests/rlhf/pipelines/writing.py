@@ -42,20 +42,15 @@ def note(ledger: str, line: str) -> None:
 
 
 def write(work: Work) -> dict[str, Any]:
-    """Write files one after the other; one that is there is kept."""
+    """Write files one after the other."""
     given: Write = work.parameters
     before = "".join(Path(value["path"]).read_text() for _, value in sorted(work.inputs.items()))
     note(given.ledger, f"start {given.name}")
     parts = []
     for number in range(given.parts):
-        file = work.folder / f"part-{number}"
-        if not file.exists():
-            time.sleep(given.seconds)
-            whole = work.folder / ".part"
-            whole.write_text(part_of(given.name, number, before))
-            whole.replace(file)
-            note(given.ledger, f"part {given.name} {number}")
-        parts.append(file.read_text())
+        time.sleep(given.seconds)
+        parts.append(part_of(given.name, number, before))
+        note(given.ledger, f"part {given.name} {number}")
         work.tell(f"wrote part {number}")
         work.advance((number + 1) / given.parts, f"part {number + 1} of {given.parts}", 10.0, 0.1)
     (work.folder / "whole").write_text("".join(parts))
@@ -127,7 +122,6 @@ def register(add: Callable[[Kind], None]) -> None:
     """The plugin."""
     text = {"text": "text"}
     add(Kind("write", write, Write, {"a": "text", "b": "text"}, frozenset("ab"), text))
-    add(Kind("write_on", write, Write, {"a": "text"}, frozenset("a"), text, resumes=True))
     add(Kind("meet", meet, Meet, {"a": "text"}, frozenset("a"), text))
     add(Kind("trouble", trouble, Trouble, {}, outputs=text))
     add(Kind("promise", promise, Nothing, outputs=text))
