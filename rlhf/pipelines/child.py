@@ -24,6 +24,8 @@ from rlhf.pipelines.kinds import Work, load
 from rlhf.pipelines.outputs import publish
 
 RESULT = "result.json"
+NEARLY = 0.9
+"""Share of the memory that a step may have."""
 
 
 def main(order: dict[str, Any]) -> dict[str, Any]:
@@ -59,7 +61,8 @@ def explain(error: BaseException, folder: Path) -> tuple[str, bool]:
     """An error in words, and whether trying again is of no use."""
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return f"the disk is full ({folder}): make room and resume the job", True
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+    odd = not isinstance(error, (RlhfError, OSError)) and _at_the_limit()
+    if odd or isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return (
             "memory ran out: lower the batch or the lengths, or raise `memory_mb`, and resume the job",
             True,
@@ -67,6 +70,15 @@ def explain(error: BaseException, folder: Path) -> tuple[str, bool]:
     if isinstance(error, RlhfError):
         return str(error), not isinstance(error, DeployError)
     return f"{type(error).__name__}: {error}", False
+
+
+def _at_the_limit() -> bool:
+    """Whether `memory_mb` is nearly used up: a library that does not fit says anything but that."""
+    limit, status = resource.getrlimit(resource.RLIMIT_DATA)[0], Path("/proc/self/status")
+    if limit == resource.RLIM_INFINITY or not status.is_file():
+        return False
+    kilobytes = next(int(line.split()[1]) for line in status.read_text().splitlines() if "VmData" in line)
+    return kilobytes << 10 > NEARLY * limit
 
 
 def end_with_the_worker() -> None:
