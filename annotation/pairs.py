@@ -2,6 +2,7 @@
 
 - A correction is preferred to the answer that it corrects: a row, nobody need judge it.
 - A thumb up and a thumb down on two answers to the same prompt: a row.
+- A second answer that was chosen or not, in a chat: a row; neither row nor task where none was better.
 - Two other answers to the same prompt: a task.
 - An answer alone: a task as soon as a model has given another one.
 
@@ -20,7 +21,7 @@ from annotation.tasks import CORRECTION, Answer, Task, content_id, task_of
 from annotation.traces import Generation, Score, Traces
 from rlhf.records import Message, PreferenceRow, canonical
 
-THUMBS, CORRECTED = "thumbs", "correction"
+THUMBS, CORRECTED, PREFERENCE = "thumbs", "correction", "preference"
 """Names of scores, as the gateway's feedback has them."""
 Told = Callable[[int, int], None]
 
@@ -38,11 +39,13 @@ class Mined:
     Attributes:
         rows: preferences that users gave themselves.
         tasks: two answers to one prompt that are there already.
+        even: names of pairs of which a user said that neither answer is better; they give no row any more.
         alone: answers that need a second one; those that somebody disliked first, then the newest.
     """
 
     rows: list[PreferenceRow] = field(default_factory=list)
     tasks: list[Task] = field(default_factory=list)
+    even: set[str] = field(default_factory=set)
     alone: list[Generation] = field(default_factory=list)
 
 
@@ -51,12 +54,13 @@ def read(traces: Traces, since: datetime | None = None, project: str | None = No
     generations = [
         one for one in traces.generations(since) if project is None or one.project in (None, project)
     ]
-    return mine(generations, [*traces.scores(THUMBS, since), *traces.scores(CORRECTED, since)])
+    scores = [score for name in (THUMBS, CORRECTED, PREFERENCE) for score in traces.scores(name, since)]
+    return mine(generations, scores)
 
 
 def mine(generations: Iterable[Generation], scores: Iterable[Score]) -> Mined:
     """The same from what was read, the newest first."""
-    answers = _last_of_each_trace(generations)
+    answers, scores = _last_of_each_trace(generations), list(scores)
     thumbs, corrections = _scored(answers, scores)
     mined = Mined()
     used: set[str] = set()
@@ -65,6 +69,15 @@ def mine(generations: Iterable[Generation], scores: Iterable[Score]) -> Mined:
         if text and text.strip() and text.strip() != (one.answer[-1].content or "").strip():
             mined.rows.append(_corrected(one, text))
             used.add(one.trace.trace_id)
+    for one, score in _compared(answers, scores):
+        other = _second(score)
+        if other is None or other.said() == [message.plain() for message in one.answer]:
+            continue
+        used.add(one.trace.trace_id)
+        if score.value in ("chosen", "rejected"):
+            mined.rows.append(_chosen(one, other, score))
+        else:
+            mined.even.add(content_id(one.prompt, one.tools, (_answer(one), other)))
     for same in _by_prompt(answers):
         ups = [one for one in same if thumbs.get(one.trace.trace_id) is True]
         downs = [one for one in same if thumbs.get(one.trace.trace_id) is False]
@@ -97,7 +110,7 @@ def fill(
         RecordError: the record cannot be written.
     """
     with record.alone():
-        record.set_direct(mined.rows)
+        record.set_direct(mined.rows, mined.even)
         record.add_tasks(mined.tasks)
         known = {
             answer.trace.generation_id
@@ -138,9 +151,26 @@ def _scored(answers: Sequence[Generation], scores: Iterable[Score]) -> tuple[dic
             continue
         if score.name == THUMBS:
             thumbs[score.trace_id] = bool(score.value)
-        elif isinstance(score.value, str):
+        elif score.name == CORRECTED and isinstance(score.value, str):
             corrections[score.trace_id] = score.value
     return thumbs, corrections
+
+
+def _compared(answers: Sequence[Generation], scores: Iterable[Score]) -> list[tuple[Generation, Score]]:
+    """Answers that were compared in a chat, in the order of the choices. The scores that judgements on tasks
+    leave do not have the other answer: their rows are made of the judgements."""
+    known = {one.trace.generation_id: one for one in answers}
+    chosen = [s for s in scores if s.name == PREFERENCE and s.observation_id in known and _second(s)]
+    return [(known[str(score.observation_id)], score) for score in sorted(chosen, key=lambda s: s.at)]
+
+
+def _second(score: Score) -> Answer | None:
+    """The other answer, from the metadata. Anybody may write scores: what is no answer is none."""
+    try:
+        other = score.metadata["other"]
+        return Answer(messages=other["answer"], trace=other.get("trace"))
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
 
 
 def _by_prompt(answers: Iterable[Generation]) -> list[list[Generation]]:
@@ -177,6 +207,23 @@ def _corrected(one: Generation, text: str) -> PreferenceRow:
         user=one.user,
         rejected_trace=one.trace,
         at=one.at,
+    )
+
+
+def _chosen(one: Generation, other: Answer, score: Score) -> PreferenceRow:
+    better, worse = (_answer(one), other) if score.value == "chosen" else (other, _answer(one))
+    return PreferenceRow(
+        pair_id=content_id(one.prompt, one.tools, (better, worse)),
+        prompt=one.prompt,
+        chosen=better.messages,
+        rejected=worse.messages,
+        tools=one.tools,
+        source="choice",
+        session=one.session,
+        user=one.user,
+        chosen_trace=better.trace,
+        rejected_trace=worse.trace,
+        at=score.at,
     )
 
 

@@ -5,6 +5,7 @@
     FOLDER/judgements.jsonl   as Label Studio has them now
     FOLDER/withdrawn.jsonl    judgements that Label Studio had once and has no more
     FOLDER/preferences.jsonl  the rows of all that
+    FOLDER/scored.json        which scores of the judgements the trace store has, each with a digest
     FOLDER/leaving.json       ids of tasks that are forgotten here and that Label Studio may still have
 
 Every file appears as a whole or stays as it was.
@@ -13,11 +14,11 @@ Every file appears as a whole or stays as it was.
 import fcntl
 import json
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -28,7 +29,7 @@ from rlhf.errors import BadRecords
 from rlhf.records import PreferenceRow, Trace, read_jsonl, write_atomically, write_jsonl
 
 Model = TypeVar("Model", bound=BaseModel)
-LEAVING = "leaving.json"
+LEAVING, SCORED = "leaving.json", "scored.json"
 PATIENCE = 60.0
 """Seconds that a command waits for another one."""
 MEND = "Make room or mend the folder's rights, then run the command again: nothing is lost or done twice."
@@ -105,11 +106,12 @@ class Record:
         except (BadRecords, OSError) as error:
             raise RecordError(f"{path}: {error}", "Mend or delete the file.") from error
 
-    def set_direct(self, rows: Iterable[PreferenceRow]) -> int:
-        """Keep such rows, each over the one of its name; gives how many are new."""
+    def set_direct(self, rows: Iterable[PreferenceRow], without: Set[str] = frozenset()) -> int:
+        """Keep such rows, each over the one of its name, but none of some names; gives how many are new."""
         known = {row.pair_id: row for row in self.direct()}
         before = len(known)
         known |= {row.pair_id: row for row in rows}
+        known = {name: row for name, row in known.items() if name not in without}
         with self._writing():
             write_jsonl(self.folder / "direct.jsonl", known.values())
         return len(known) - before
@@ -123,11 +125,16 @@ class Record:
 
     def leaving(self) -> set[str]:
         """Ids of tasks that are forgotten here, and that Label Studio may still have."""
-        path = self.folder / LEAVING
-        try:
-            return set(json.loads(path.read_text())) if path.exists() else set()
-        except (OSError, ValueError) as error:
-            raise RecordError(f"{path} cannot be read: {error}", "Restore the file.") from error
+        return set(self._json(LEAVING) or [])
+
+    def scored(self) -> dict[str, str]:
+        """Ids of the scores that the trace store has of the judgements, each with a digest of it."""
+        return dict(self._json(SCORED) or {})
+
+    def set_scored(self, digests: dict[str, str]) -> None:
+        """Note what the trace store has now."""
+        with self._writing():
+            write_atomically(self.folder / SCORED, [json.dumps(digests).encode()])
 
     def forget(self, user: str, traces: frozenset[str]) -> Removed:
         """Remove what was made of a user's words: tasks, what was said of them, rows. To be held `alone`.
@@ -167,6 +174,14 @@ class Record:
         if len(kept) < len(before):
             self._write(name, (one.model_dump(mode="json") for one in kept))
         return len(before) - len(kept)
+
+    def _json(self, name: str) -> Any:
+        """What a file holds; None where there is none."""
+        path = self.folder / name
+        try:
+            return json.loads(path.read_text()) if path.exists() else None
+        except (OSError, ValueError) as error:
+            raise RecordError(f"{path} cannot be read: {error}", "Restore the file.") from error
 
     def _read(self, name: str, model: type[Model]) -> list[Model]:
         path = self.folder / name

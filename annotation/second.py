@@ -36,10 +36,13 @@ class SecondAnswers:
         """Let go of the connections."""
         self._http.close()
 
-    def second(self, generation: Generation) -> Answer | None:
+    def second(self, generation: Generation, earlier: int = 0) -> Answer | None:
         """Another answer to the same messages with the same tools; None if the model keeps repeating itself.
 
         Tools are shown but not called: what is compared is what a user would read.
+
+        Args:
+            earlier: second answers that the generation has had before; this one is drawn anew.
 
         Raises:
             ModelError: the server does not answer or refuses.
@@ -52,7 +55,7 @@ class SecondAnswers:
         }
         if generation.tools:
             body |= {"tools": json.loads(generation.tools), "tool_choice": "none"}
-        for attempt in range(TRIES):
+        for attempt in range(earlier * TRIES, (earlier + 1) * TRIES):
             answer = self._ask({**body, "seed": _seed(generation, attempt)})
             text = answer["choices"][0]["message"].get("content") or ""
             if text.strip() and text.strip() != first:

@@ -4,10 +4,11 @@ A generation is read as the model saw it: its own messages and tools, never the 
 """
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
@@ -16,6 +17,7 @@ from rlhf.records import Message, Trace
 
 Json = dict[str, Any]
 PAGE = 100
+SCORES = "/api/public/scores"
 KEYS_HELP = "The keys are in DATA/langfuse-keys.json, or LANGFUSE_PUBLIC_KEY and LANGFUSE_SECRET_KEY."
 
 
@@ -47,6 +49,7 @@ class Score:
     trace_id: str
     observation_id: str | None
     at: datetime
+    metadata: Json = field(default_factory=dict)
 
 
 class Traces:
@@ -75,15 +78,24 @@ class Traces:
 
     def scores(self, name: str, since: datetime | None = None) -> Iterator[Score]:
         """Scores of a name that are about a trace or an observation, the newest first."""
-        query: Json = {"name": name, "fields": "subject"}
+        query: Json = {"name": name, "fields": "details,subject"}
         if since:
             query["fromTimestamp"] = since.isoformat()
         for row in self._pages("/api/public/v3/scores", query):
             subject, at = row.get("subject") or {}, datetime.fromisoformat(row["timestamp"])
+            metadata = row.get("metadata") or {}
             if subject.get("kind") == "observation":
-                yield Score(name, row["value"], subject["traceId"], subject["id"], at)
+                yield Score(name, row["value"], subject["traceId"], subject["id"], at, metadata)
             elif subject.get("kind") == "trace":
-                yield Score(name, row["value"], subject["id"], None, at)
+                yield Score(name, row["value"], subject["id"], None, at, metadata)
+
+    def score(self, scores: Sequence[Json]) -> None:
+        """Write scores, each over the one that has its id."""
+        self._ask("POST", SCORES, json=list(scores))
+
+    def withdraw(self, score: str) -> None:
+        """Take a score back; one that is not there is no error."""
+        self._ask("DELETE", f"{SCORES}/{quote(score, safe='')}", missing_ok=True)
 
     def _pages(self, path: str, query: Json) -> Iterator[Json]:
         cursor: str | None = None
@@ -95,8 +107,11 @@ class Traces:
                 return
 
     def _get(self, path: str, query: Json) -> Json:
+        return self._ask("GET", path, params=query)
+
+    def _ask(self, method: str, path: str, missing_ok: bool = False, **given: Any) -> Json:
         try:
-            answer = self._http.get(path, params=query)
+            answer = self._http.request(method, path, **given)
         except httpx.HTTPError as error:
             text = f"no trace store answers at {self.host}: {error or type(error).__name__}"
             raise TracesError(
@@ -104,6 +119,8 @@ class Traces:
             ) from None
         if answer.status_code in (401, 403):
             raise TracesError(f"the trace store at {self.host} does not take the keys", KEYS_HELP)
+        if missing_ok and answer.status_code == 404:
+            return {}
         try:
             answer.raise_for_status()
             return dict(answer.json())

@@ -71,7 +71,7 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with open_services(settings) as opened, mcp.router.lifespan_context(mcp):
             app.state.services = opened
-            metrics.watch(lambda: opened.chats.records.running, lambda: opened.feedbacks.dropped)
+            metrics.watch(lambda: opened.chats.records.running, lambda: opened.outbox.dropped)
             yield
 
     # No /docs: its page loads scripts from another host, which an offline product cannot do.

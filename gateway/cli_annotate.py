@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gateway.cli_annotate_scores import bring_scores
 from gateway.cli_errors import CommandError
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ def pull(
 ) -> None:
     """Fetch judgements from Label Studio and make preferences of them.
 
-    They are kept in DATA/annotation/PROJECT/preferences.jsonl, which `python -m rlhf dataset build` reads.
+    They are kept in DATA/annotation/PROJECT/preferences.jsonl, for `rlhf dataset build`, and as scores.
 
     Example: [bold]loopyard annotate pull --project demo --follow[/]
     """
@@ -172,6 +173,7 @@ def pull(
         with closing(places.studio()) as studio:
             if not follow:
                 _report(run_pull(studio, record, project), record, project)
+                bring_scores(record, places.traces)
                 return
             import signal
             import threading
@@ -189,6 +191,7 @@ def pull(
                     if str(found) != last:
                         _report(found, record, project)
                     last = str(found)
+                    bring_scores(record, places.traces)
 
                 stop = threading.Event()
                 for sign in (signal.SIGINT, signal.SIGTERM):

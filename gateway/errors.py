@@ -8,6 +8,7 @@ GatewayError            500  base of the room
  |- Conflict            409  the name is taken, the thing is busy
  |- TooLarge            413  the body is over its limit
  |- WrongMediaType      415  a file of a type that cannot be read
+ |- TooManyRequests     429  too much at once; retryable
  |- UpstreamFailed      502  a neighbour answered with an error, or not at all; retryable
  |- ShuttingDown        503  the gateway is stopping; retryable
  '- StorageFull         507  the disk is full
@@ -79,6 +80,12 @@ class TooLarge(GatewayError):
 class WrongMediaType(GatewayError):
     status = 415
     code = "unsupported_media_type"
+
+
+class TooManyRequests(GatewayError):
+    status = 429
+    code = "too_many_requests"
+    retryable = True
 
 
 class UpstreamFailed(GatewayError):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from typing import Annotated, Generic, TypeVar
 
-from pydantic import BaseModel
+from pydantic import AfterValidator, BaseModel
 
 T = TypeVar("T")
+Text = Annotated[str, AfterValidator(lambda text: text.replace("\0", ""))]
+"""PostgreSQL keeps no NUL in a text."""
 
 
 class Items(BaseModel, Generic[T]):

@@ -27,6 +27,7 @@ from gateway.db.database import Database
 from gateway.db.migrate import migrate
 from gateway.documents.ingestion import Ingestion
 from gateway.documents.service import Documents
+from gateway.feedback.comparisons import Comparisons
 from gateway.feedback.service import Feedbacks
 from gateway.hop import Hop
 from gateway.jobs.record import Record
@@ -37,6 +38,7 @@ from gateway.models.service import ModelRegistry
 from gateway.models.shelf import Shelf
 from gateway.pipelines.service import Pipelines
 from gateway.projects.service import Projects
+from gateway.scores.service import ScoreOutbox
 from gateway.settings import Settings
 from gateway.trace_view.service import TraceView
 from gateway.trace_view.source import open_source
@@ -69,6 +71,8 @@ class Services:
     tools: ToolCalls
     chats: Chats
     feedbacks: Feedbacks
+    comparisons: Comparisons
+    outbox: ScoreOutbox
     relay: Relay
     """To the trace store."""
     traces: TraceView
@@ -113,6 +117,10 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         tracing = open_tracing(settings)
         if tracing:
             stack.push_async_callback(asyncio.to_thread, tracing.close)
+        outbox = ScoreOutbox(database, tracing)
+        source = await stack.enter_async_context(open_source(lambda: sink_of(settings)))
+        comparisons = Comparisons(database, outbox, source, models, settings)
+        stack.callback(comparisons.close)
         services = Services(
             settings=settings,
             database=database,
@@ -128,12 +136,12 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             tools=ToolCalls(hop, databases, callbacks),
             callbacks=callbacks,
             chats=Chats(thinking, agents, conversations, documents, databases, hop, tracing),
-            feedbacks=Feedbacks(database, tracing),
+            feedbacks=Feedbacks(database, outbox),
+            comparisons=comparisons,
+            outbox=outbox,
             relay=await stack.enter_async_context(open_relay(settings.traces_url)),
-            traces=TraceView(
-                database, await stack.enter_async_context(open_source(lambda: sink_of(settings)))
-            ),
-            annotations=Annotations(database),
+            traces=TraceView(database, source),
+            annotations=Annotations(database, outbox),
             audit=Audit(database),
             jobs=jobs,
             datasets=Datasets(database, jobs, files, settings.upload_megabytes << 20),
@@ -167,7 +175,7 @@ async def _prepare(services: Services) -> None:
         _log.warning("answers were interrupted", extra={"count": count})
     if count := await services.conversations.erase_orphans():
         _log.info("steps of answers that are gone were erased", extra={"count": count})
-    await services.feedbacks.spool()
+    await services.outbox.spool()
 
 
 def _model_http() -> httpx2.AsyncClient:

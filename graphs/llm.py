@@ -70,6 +70,12 @@ class Models:
             self._ratios[card.id] = await self._measure(card.id)
         return replace(card, characters_per_token=self._ratios[card.id])
 
+    async def chatting(self) -> list[str]:
+        """Names of the models that answer chats. Raises ModelUnavailable."""
+        if time.monotonic() - self._read_at > CARD_SECONDS:
+            await self._read_cards()
+        return [card.id for card in self._cards.values() if card.chats]
+
     def _first_chat(self) -> ModelCard | None:
         return next((card for card in self._cards.values() if card.chats), None)
 

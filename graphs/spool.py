@@ -9,16 +9,19 @@ from __future__ import annotations
 import base64
 import gzip
 import itertools
+import json
 import logging
 import os
 import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 import httpx
 
-SPANS, SCORES = ".otlp", ".scores"
+SPANS, SCORES, WITHDRAWN = ".otlp", ".scores", ".withdrawn"
+"""Kinds of batches: spans, scores, and ids of scores that are taken back."""
 ADDRESSES = {
     SPANS: (
         "/api/public/otel/v1/traces",
@@ -27,6 +30,7 @@ ADDRESSES = {
     SCORES: ("/api/public/scores", {"Content-Type": "application/json"}),
 }
 """What a file's suffix says: where its bytes go, and with which headers."""
+KINDS = {*ADDRESSES, WITHDRAWN}
 BOUND = 64 << 20
 """Bytes on disk."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
@@ -34,6 +38,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 TIMEOUT = 10.0
 FAREWELL = 2.0
 """Seconds that the end of the program waits for a delivery."""
+GONE = 404
+"""What the sink says of a score that it does not have: there is nothing to take back."""
 WAITS_FOR_US = {401, 403, 404, 408, 425, 429}
 """Refusals that pass: keys that are being changed, a server that is being started."""
 
@@ -89,7 +95,7 @@ class Spool:
 
     def waiting(self) -> list[Path]:
         """The oldest first; none where somebody has removed the folder."""
-        return sorted(file for file in self._folder.glob("*") if file.suffix in ADDRESSES)
+        return sorted(file for file in self._folder.glob("*") if file.suffix in KINDS)
 
     def remove(self, file: Path) -> None:
         """A batch that has arrived, or never will."""
@@ -164,9 +170,7 @@ class Courier(threading.Thread):
             except FileNotFoundError:
                 continue  # it has made room
             try:
-                path, headers = ADDRESSES[file.suffix]
-                address = f"{self._sink.host}{path}"
-                status = client.post(address, content=batch, headers=headers).status_code
+                status = self._send(client, file.suffix, batch)
             except (httpx.HTTPError, OSError) as error:
                 _log.info("the trace sink does not answer", extra={"error": type(error).__name__})
                 return False
@@ -177,3 +181,18 @@ class Courier(threading.Thread):
                 _log.warning("the trace sink will not take a batch", extra={"status": status})
             self._spool.remove(file)
         return True
+
+    def _send(self, client: httpx.Client, kind: str, batch: bytes) -> int:
+        """The status of the answer; of the first refusal, where there are several requests."""
+        if kind == WITHDRAWN:
+            return self._withdraw(client, json.loads(batch))
+        path, headers = ADDRESSES[kind]
+        return client.post(f"{self._sink.host}{path}", content=batch, headers=headers).status_code
+
+    def _withdraw(self, client: httpx.Client, scores: list[str]) -> int:
+        for score in scores:
+            address = f"{self._sink.host}{ADDRESSES[SCORES][0]}/{quote(score, safe='')}"
+            status = client.delete(address).status_code
+            if status >= 400 and status != GONE:
+                return status
+        return 200

@@ -23,7 +23,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from graphs.spool import SCORES, Courier, Sink, Spool
+from graphs.spool import SCORES, WITHDRAWN, Courier, Sink, Spool
 
 FLUSH_SECONDS = 1.0
 DIGEST = "@sha256:"
@@ -133,14 +133,17 @@ class Tracing:
             _log.warning("a run goes untraced", exc_info=True)
             return UNTRACED
 
-    def score(self, scores: Sequence[Mapping[str, Any]]) -> bool:
-        """Sends scores as Langfuse's API has them, after the spans that are on their way already.
+    def score(self, scores: Sequence[Mapping[str, Any]], gone: Sequence[str] = ()) -> bool:
+        """Sends scores as Langfuse's API has them, after the spans that are on their way already, and takes
+        those back whose ids are in `gone`.
 
         Whether they are safe on disk; False where it is full.
         """
         self._provider.force_flush(2000)
         try:
-            self._spool.put(json.dumps(scores).encode(), SCORES)
+            for batch, kind in ((scores, SCORES), (gone, WITHDRAWN)):
+                if batch:
+                    self._spool.put(json.dumps(batch).encode(), kind)
         except OSError as error:
             _log.warning("scores could not be written", extra={"error": str(error)})
             return False

@@ -29,7 +29,7 @@ from gateway.accounts.traces import UserTraces
 from gateway.datasets import child
 from gateway.datasets.files import SHORT
 from gateway.db.database import unbroken
-from gateway.errors import BadRequest, Forbidden, GatewayError, NotFound
+from gateway.errors import BadRequest, Forbidden, GatewayError, NotFound, UpstreamFailed
 from gateway.feedback.store import Feedback
 from gateway.policy import Caller
 from rlhf.registry import Registry
@@ -74,6 +74,10 @@ class Erasure:
 
     async def _erase(self, user: str) -> Erased:
         taught = await asyncio.to_thread(self._taught, user)
+        if waiting := await self._services.outbox.spool():
+            raise UpstreamFailed(
+                f"{waiting} scores still wait for room on the disk; nothing was erased.", code="scores_wait"
+            )
         await self._traces.delivered()
         traces = await self._traces.ids(user)
         answer = await self._traces.erase(user)

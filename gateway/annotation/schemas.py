@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-Text = Annotated[str, AfterValidator(lambda text: text.replace("\0", ""))]
-"""PostgreSQL keeps no NUL in a text."""
+from gateway.wire import Text
+
 Choice = Literal["left", "right", "tie", "both_bad"]
 Format = Literal["jsonl", "trl", "trlx", "csv"]
 Reason = Annotated[str, StringConstraints(min_length=1, max_length=60, strip_whitespace=True)]

@@ -12,10 +12,12 @@ from typing import Any, TypeVar
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from annotation.errors import AnnotationError
 from annotation.pair_files import read_tasks
 from annotation.quality import quality
+from annotation.scores import Score, scores_of
 from annotation.tasks import Judgement, Task, preferences
 from gateway.accounts.store import ApiKey
 from gateway.annotation import store
@@ -33,6 +35,8 @@ from gateway.annotation.store import AnnotationJudgement, AnnotationTask
 from gateway.db.database import Database, unbroken
 from gateway.errors import BadRequest, Conflict, NotFound, TooLarge
 from gateway.policy import Caller
+from gateway.scores.service import ScoreOutbox
+from gateway.trace_view.store import owners
 from rlhf.data.export import FITS, WRITERS
 
 T = TypeVar("T")
@@ -43,8 +47,9 @@ MOST_TASKS = 20_000
 
 
 class Annotations:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, outbox: ScoreOutbox) -> None:
         self._database = database
+        self._outbox = outbox
 
     async def upload(self, project_id: str, content: bytes, name: str) -> Uploaded:
         """All pairs of a file, or none. Raises BadRequest naming each bad line, TooLarge, Conflict."""
@@ -84,19 +89,23 @@ class Annotations:
         self, caller: Caller, project_id: str, task_id: str, given: JudgementIn | None
     ) -> Progress:
         """Keeps a judgement over the caller's former one; None skips. Raises NotFound."""
-        return await _twice(lambda: self._judge(caller, project_id, task_id, given))
+        progress = await _twice(lambda: self._judge(caller, project_id, task_id, given))
+        await self._outbox.spool()
+        return progress
 
     @unbroken
     async def _judge(
         self, caller: Caller, project_id: str, task_id: str, given: JudgementIn | None
     ) -> Progress:
         async with self._database.write() as session:
-            if await store.task(session, project_id, task_id) is None:
+            task = await store.task(session, project_id, task_id)
+            if task is None:
                 raise NotFound(f"No task {task_id!r} in this project.")
             row = await store.own(session, task_id, caller.key_id)
             if row is None:
                 row = AnnotationJudgement(task_id=task_id, annotator=caller.key_id, user_id=caller.user_id)
                 session.add(row)
+            before = await _scores(session, task, row)
             row.choice = given.choice if given else None
             row.reasons = list(given.reasons) if given else []
             row.comment = given.comment if given else ""
@@ -104,18 +113,27 @@ class Annotations:
             row.seconds = given.seconds if given else None
             row.updated_at = datetime.now(UTC)
             await session.flush()
+            after = await _scores(session, task, row)
+            self._outbox.note(session, after, [] if after else [score["id"] for score in before])
             said = await store.said(session, project_id, caller.key_id)
             return _progress(await store.count(session, project_id), said)
 
-    @unbroken
     async def undo(self, caller: Caller, project_id: str) -> Next:
         """Takes the caller's last judgement back, and gives its task and its words again. Raises NotFound."""
+        again = await self._undo(caller, project_id)
+        await self._outbox.spool()
+        return again
+
+    @unbroken
+    async def _undo(self, caller: Caller, project_id: str) -> Next:
         async with self._database.write() as session:
             found = await store.last(session, project_id, caller.key_id)
             if found is None:
                 raise NotFound("There is nothing to take back.")
             task, judgement = found
             before = _judged(judgement) if judgement.choice else None
+            gone = await _scores(session, task, judgement)
+            self._outbox.note(session, [], [score["id"] for score in gone])
             await session.delete(judgement)
             await session.flush()
             said = await store.said(session, project_id, caller.key_id)
@@ -161,6 +179,16 @@ async def _twice(work: Callable[[], Awaitable[T]]) -> T:
         return await work()
     except IntegrityError:
         return await work()
+
+
+async def _scores(session: AsyncSession, task: AnnotationTask, row: AnnotationJudgement) -> list[Score]:
+    """Of the answers of this project's own chats alone: a file of pairs may name any trace."""
+    if row.choice is None:
+        return []
+    scores = scores_of(Task.model_validate(task.task), _judgement(row, task.name))
+    known = await owners(session, [score["traceId"] for score in scores])
+    ours = {trace for trace, owner in known.items() if owner.project_id == task.project_id}
+    return [score for score in scores if score["traceId"] in ours]
 
 
 def _read(content: bytes, name: str) -> list[Task]:

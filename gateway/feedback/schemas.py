@@ -3,36 +3,54 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-MARKS = ("thumb", "stars", "comment", "correction")
+from gateway.feedback.store import MARKS
+from gateway.wire import Text
+
+Thumb = Literal["up", "down"]
+Stars = Annotated[int, Field(ge=1, le=5)]
+Comment = Annotated[Text, Field(min_length=1, max_length=10_000)]
+Correction = Annotated[Text, Field(min_length=1, max_length=100_000)]
+"""The answer as it should have been."""
 
 
-class FeedbackIn(BaseModel):
-    """What a user thinks of an answer. What is not given stays as it was."""
+class Marks(BaseModel):
+    """What a user thinks of an answer. What is not given stays as it was; null takes it back."""
 
     model_config = ConfigDict(extra="forbid")
 
-    message_id: str
-    thumb: Literal["up", "down"] | None = None
-    stars: int | None = Field(default=None, ge=1, le=5)
-    comment: str | None = Field(default=None, min_length=1, max_length=10_000)
-    correction: str | None = Field(default=None, min_length=1, max_length=100_000)
-    """The answer as it should have been."""
+    thumb: Thumb | None = None
+    stars: Stars | None = None
+    comment: Comment | None = None
+    correction: Correction | None = None
 
     @model_validator(mode="after")
     def _something(self) -> Self:
-        if all(getattr(self, name) is None for name in MARKS):
+        if not self.said():
             raise ValueError(f"give at least one of {', '.join(MARKS)}")
         return self
+
+    def said(self) -> dict[str, Any]:
+        """The marks that are to change."""
+        return {name: getattr(self, name) for name in MARKS if name in self.model_fields_set}
+
+
+class FeedbackIn(Marks):
+    """The same with the answer's id; null says nothing here, as some clients fill in what they do not set."""
+
+    message_id: str
+
+    def said(self) -> dict[str, Any]:
+        return {name: value for name, value in super().said().items() if value is not None}
 
 
 class FeedbackOut(BaseModel):
     id: str
     message_id: str
-    thumb: Literal["up", "down"] | None
+    thumb: Thumb | None
     stars: int | None
     comment: str | None
     correction: str | None

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, UniqueConstraint, select, update
+from sqlalchemy import ForeignKey, UniqueConstraint, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
 from gateway.conversations.store import Conversation, Message
 from gateway.db.base import Base
 
+MARKS = ("thumb", "stars", "comment", "correction")
+"""What feedback may say: columns, and names on the wire."""
+
 
 class Feedback(Base):
-    """What a user thinks of an answer. The row is its own outbox: it knows whether its scores are spooled."""
+    """What a user thinks of an answer. The row stays when all is taken back: its scores keep their ids."""
 
     __tablename__ = "feedback"
     __table_args__ = (UniqueConstraint("message_id", "user_id"),)
@@ -25,8 +28,6 @@ class Feedback(Base):
     comment: Mapped[str | None]
     correction: Mapped[str | None]
     updated_at: Mapped[datetime]
-    spooled_at: Mapped[datetime | None] = mapped_column(index=True)
-    """When its scores were written to the spool; None while the trace sink has still to hear of it."""
 
 
 async def answer(session: AsyncSession, user_id: str, message_id: str) -> tuple[Message, Conversation] | None:
@@ -45,23 +46,11 @@ async def find(session: AsyncSession, user_id: str, message_id: str) -> Feedback
 async def of_conversation(
     session: AsyncSession, user_id: str, project_id: str | None, conversation_id: str
 ) -> list[Feedback]:
-    """`project_id`: of this project only; None is all."""
+    """Those that say something. `project_id`: of this project only; None is all."""
     query = select(Feedback).join(Message, Feedback.message_id == Message.id)
     query = query.join(Conversation, Message.conversation_id == Conversation.id)
     query = query.where(Feedback.user_id == user_id, Conversation.id == conversation_id)
+    query = query.where(or_(*(getattr(Feedback, name).is_not(None) for name in MARKS)))
     if project_id:
         query = query.where(Conversation.project_id == project_id)
     return list(await session.scalars(query.order_by(Feedback.message_id)))
-
-
-async def unspooled(session: AsyncSession, count: int) -> list[tuple[Feedback, Message]]:
-    """What has not been written to the spool since it was given or changed, the oldest first."""
-    query = select(Feedback, Message).join(Message, Feedback.message_id == Message.id)
-    query = query.where(Feedback.spooled_at.is_(None)).order_by(Feedback.updated_at, Feedback.id)
-    return [(row[0], row[1]) for row in await session.execute(query.limit(count))]
-
-
-async def mark_spooled(session: AsyncSession, kept: Feedback, at: datetime) -> None:
-    """Unless it was changed meanwhile: then there is more to say."""
-    same = (Feedback.id == kept.id, Feedback.updated_at == kept.updated_at)
-    await session.execute(update(Feedback).where(*same).values(spooled_at=at))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -14,7 +15,9 @@ from annotation.pair_files import read_tasks
 from annotation.tasks import AGAIN, Judgement, preferences
 from gateway.annotation import service
 from rlhf.records import parse
-from tests.gateway.service import Gateway
+from tests.gateway.conftest import clerk
+from tests.gateway.service import Gateway, neighbours, running, settings, until
+from tests.gateway.traces.conftest import trace_store
 
 SECRET = "polite@sha256:0123456789ab"
 TRACE = {"trace_id": "ab" * 16, "generation_id": "cd" * 8, "model": f"base:{SECRET}"}
@@ -317,3 +320,50 @@ async def test_tasks_go_with_their_project(gateway: Gateway) -> None:
     await annotator.judge((await annotator.next())["task"])
     assert (await gateway.client.delete(f"/api/v1/projects/{annotator.project}")).status_code == 204
     assert (await annotator.ask("GET", "next")).status_code == 404
+
+
+async def test_a_judgement_is_a_score_of_the_answer_that_it_judges(tmp_path: Path) -> None:
+    async with (
+        trace_store(tmp_path) as store,
+        neighbours(tmp_path, clerk) as (model, tools),
+        running(settings(tmp_path, traces_url=store.url), model, tools) as gateway,
+    ):
+        start = (await gateway.chat("Hello"))[0][1]
+
+        async def traced() -> list[dict[str, Any]]:
+            return await store.observations(traceId=start["trace_id"], type="GENERATION")
+
+        (span,) = await until(traced, 60)
+        mine = {"trace_id": start["trace_id"], "generation_id": span["id"], "model": "base"}
+        # Somebody else's, or nobody's: a file of pairs may name any trace.
+        annotator = Room(gateway, "demo")
+        await annotator.upload(lines(row(1) | {"chosen_trace": mine, "rejected_trace": TRACE}))
+        task = (await annotator.next())["task"]
+        good = "left" if "good" in task["left"]["messages"][0]["content"] else "right"
+
+        async def scored(trace: str = start["trace_id"]) -> list[tuple[Any, ...]]:
+            params = {"traceId": trace, "fields": "details,subject"}
+            found = (await store.client.get("/api/public/v3/scores", params=params)).json()["data"]
+            return [(s["name"], s["value"], s["comment"], s["subject"]["id"]) for s in found]
+
+        async def becomes(*expected: tuple[Any, ...]) -> None:
+            async def arrived() -> bool:
+                return await scored() == list(expected)
+
+            await until(arrived, 60)
+
+        await annotator.judge(task, good, comment="Politer.")
+        await becomes(("preference", "chosen", "Politer.", span["id"]))
+        await annotator.judge(task, "tie")
+        await becomes(("preference", "tie", None, span["id"]))
+        await annotator.ask("POST", "undo")
+        await becomes()
+        await annotator.judge(task, good)
+        await becomes(("preference", "chosen", None, span["id"]))
+        await annotator.ask("POST", f"tasks/{task['id']}/skip")
+        await becomes()
+        elsewhere = await room(gateway, row(2) | {"chosen_trace": mine, "rejected_trace": TRACE})
+        await elsewhere.judge((await elsewhere.next())["task"], "left")
+        await annotator.judge(task, "both_bad")
+        await becomes(("preference", "both_bad", None, span["id"]))
+        assert await scored(TRACE["trace_id"]) == []

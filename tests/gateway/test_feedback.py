@@ -159,3 +159,44 @@ async def test_what_has_been_sent_is_not_sent_again(tmp_path: Path) -> None:
 
             await until(later, 60)
             assert await scores_of(store, start["trace_id"]) == []
+
+
+async def test_marks_are_taken_back_one_by_one_and_so_are_their_scores(tmp_path: Path) -> None:
+    async with trace_store(tmp_path) as store, neighbours(tmp_path, clerk) as (model, tools):
+        chosen = settings(tmp_path, traces_url=store.url)
+        async with running(chosen, model, tools) as gateway:
+            start = await answer_of(gateway)
+            path = f"{FEEDBACK}/{start['message_id']}"
+
+            async def said(body: dict[str, Any]) -> dict[str, Any]:
+                changed = await gateway.client.patch(path, json=body)
+                assert changed.status_code == 200, changed.text
+                names = ("thumb", "stars", "comment", "correction")
+                return {name: changed.json()[name] for name in names if changed.json()[name] is not None}
+
+            async def scored(**wanted: Any) -> None:
+                async def arrived() -> bool:
+                    found = await scores_of(store, start["trace_id"])
+                    return {s["name"]: s["value"] for s in found} == wanted
+
+                await until(arrived, 60)
+
+            await said({"thumb": "down", "stars": 2, "comment": "Too\0 long."})
+            await scored(thumbs=False, stars=2.0, comment="Too long.")
+            left = await said({"thumb": "up", "comment": None})
+            assert left == {"thumb": "up", "stars": 2}
+            await scored(thumbs=True, stars=2.0)
+            assert await said({"thumb": None, "stars": None}) == {}
+            await scored()
+            params = {"conversation_id": start["conversation_id"]}
+            assert (await gateway.client.get(FEEDBACK, params=params)).json()["items"] == []
+            await said({"stars": 5})
+            await scored(stars=5.0)
+
+
+@pytest.mark.parametrize("body", [{}, {"stars": 0}, {"comment": ""}, {"comment": "x" * 10_001}, {"more": 1}])
+async def test_a_change_that_says_nothing_or_nonsense_is_refused(
+    any_gateway: Gateway, body: dict[str, Any]
+) -> None:
+    message = (await answer_of(any_gateway))["message_id"]
+    assert (await any_gateway.client.patch(f"{FEEDBACK}/{message}", json=body)).status_code == 422

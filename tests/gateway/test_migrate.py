@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, text
@@ -13,7 +14,8 @@ from sqlalchemy import Connection, text
 from gateway.__main__ import main
 from gateway.db.base import Base
 from gateway.db.database import Database, unbroken
-from gateway.db.migrate import NewerSchema, migrate
+from gateway.db.migrate import NewerSchema, configuration, migrate
+from gateway.scores.store import oldest
 
 
 @pytest.fixture
@@ -31,6 +33,45 @@ async def test_migrations_make_what_the_code_maps(url: str) -> None:
 
     async with database.engine.connect() as connection:
         assert await connection.run_sync(differences) == []
+    await database.close()
+
+
+FEEDBACK_OF_BEFORE = """
+INSERT INTO accounts (id, created_at, name) VALUES ('a', CURRENT_TIMESTAMP, 'a');
+INSERT INTO users (id, created_at, account_id, name, role) VALUES ('u', CURRENT_TIMESTAMP, 'a', 'u', 'admin');
+INSERT INTO projects (id, created_at, account_id, name, title, icon, colour)
+VALUES ('p', CURRENT_TIMESTAMP, 'a', 'p', 'p', '', '');
+INSERT INTO conversations (id, created_at, project_id, user_id, title, agent, updated_at)
+VALUES ('c', CURRENT_TIMESTAMP, 'p', 'u', 't', 'g', CURRENT_TIMESTAMP);
+INSERT INTO messages
+(id, created_at, conversation_id, role, content, state, agent, trace_id, generation_id, steps, sources) VALUES
+('m', CURRENT_TIMESTAMP, 'c', 'assistant', '', 'complete', 'g', 'trace', '0123456789abcdef', '[]', '[]'),
+('n', CURRENT_TIMESTAMP, 'c', 'assistant', '', 'complete', 'g', 'other', '0123456789abcdef', '[]', '[]');
+INSERT INTO feedback (id, created_at, updated_at, message_id, user_id, thumb, comment, spooled_at)
+VALUES ('f', CURRENT_TIMESTAMP, CURRENT_TIMESTAMP, 'm', 'u', 'down', 'Hm.', NULL),
+('g', CURRENT_TIMESTAMP, CURRENT_TIMESTAMP, 'n', 'u', 'up', NULL, CURRENT_TIMESTAMP)
+"""
+
+
+async def test_scores_that_waited_before_the_upgrade_still_do(url: str) -> None:
+    database = Database(url)
+
+    def before(connection: Connection) -> None:
+        config = configuration()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0005")
+        for statement in FEEDBACK_OF_BEFORE.split(";"):
+            connection.execute(text(statement))
+
+    async with database.engine.begin() as connection:
+        await connection.run_sync(before)
+    await migrate(database)
+    async with database.read() as session:
+        (change,) = await oldest(session, 10)
+    about = {"traceId": "trace", "observationId": "0123456789abcdef", "metadata": {"message_id": "m"}}
+    thumbs = {"id": "f-thumbs", "name": "thumbs", "dataType": "BOOLEAN", "value": 0}
+    comment = {"id": "f-comment", "name": "comment", "dataType": "TEXT", "value": "Hm."}
+    assert (change.scores, change.gone) == ([about | thumbs, about | comment], [])
     await database.close()
 
 
