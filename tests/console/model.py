@@ -87,7 +87,10 @@ def _answer(question: str, body: dict[str, Any]) -> Reply:
         return Reply(" ".join(f"word{n}" for n in range(WORDS)), pause=0.02)
     if "arabic" in question:
         return Reply(f"{ARABIC}\n\nThis is English.\n\n- {ARABIC}")
-    return Reply(MARKUP if "markup" in question else "Hello.")
+    if "markup" in question:
+        return Reply(MARKUP)
+    # Only who asks for a second answer names a seed.
+    return Reply("Hello to you too." if "seed" in body else "Hello.")
 
 
 def _number(body: dict[str, Any]) -> int:

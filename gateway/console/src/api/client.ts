@@ -4,18 +4,19 @@ import { events } from "./sse";
 import type {
   Agent,
   ChatEvent,
+  Comparison,
   ConversationSummary,
   Database,
   DatabaseSchema,
   Feedback,
   Health,
+  Marks,
   Me,
   Passage,
   Project,
   ProjectDocument,
   QueryResult,
   StoredConversation,
-  Thumb,
 } from "./types";
 import { upload, type UploadProgress } from "./upload";
 
@@ -68,8 +69,11 @@ export class Client {
     this.#send<void>("DELETE", `${at(project)}/conversations/${enc(id)}`);
 
   feedback = (conversation: string) => this.#list<Feedback>(`/feedback?conversation_id=${enc(conversation)}`);
-  giveThumb = (message: string, thumb: Thumb) =>
-    this.#send<Feedback>("POST", "/feedback", { message_id: message, thumb });
+  /** Null takes a mark back, and what is not named stays. */
+  mark = (message: string, marks: Partial<Marks>) =>
+    this.#send<Feedback>("PATCH", `/feedback/${enc(message)}`, marks);
+  comparisons = (conversation: string) =>
+    this.#list<Comparison>(`/feedback/comparisons?conversation_id=${enc(conversation)}`);
 
   /** Asks, and gives the run's events as they come. Aborting the signal closes the connection, which cancels the run. */
   async *chat(project: string, question: Question, signal: AbortSignal): AsyncGenerator<ChatEvent> {

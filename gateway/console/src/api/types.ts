@@ -197,8 +197,23 @@ export interface Health {
 
 export type Thumb = "up" | "down";
 
-/** What the reader thinks of an answer. */
-export interface Feedback {
-  message_id: string;
+/** What the reader thinks of an answer; null is nothing. */
+export interface Marks {
   thumb: Thumb | null;
+  stars: number | null;
+  comment: string | null;
+  correction: string | null;
+}
+
+export interface Feedback extends Marks {
+  message_id: string;
+}
+
+/** Two answers to one question, in an order that says nothing. */
+export interface Comparison {
+  id: string;
+  message_id: string;
+  left: string;
+  right: string;
+  choice: "left" | "right" | "tie" | "both_bad" | null;
 }

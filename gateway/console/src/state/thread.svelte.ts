@@ -49,14 +49,18 @@ export class Thread {
     const stored = await session.api.conversation(this.project, this.id ?? "");
     this.title = stored.title;
     this.turns = Turn.stored(stored.messages);
-    void this.#readThumbs(stored.id);
+    void this.#readFeedback(stored.id);
   }
 
   /** An answer can be read without what was thought of it, so that a failure here is no failure of the page. */
-  async #readThumbs(conversation: string): Promise<void> {
-    const given = await session.api.feedback(conversation).catch(() => []);
+  async #readFeedback(conversation: string): Promise<void> {
+    const [marks, comparisons] = await Promise.all([
+      session.api.feedback(conversation).catch(() => []),
+      session.api.comparisons(conversation).catch(() => []),
+    ]);
     for (const { answer } of this.turns) {
-      answer.thumb = given.find((one) => one.message_id === answer.id)?.thumb ?? answer.thumb;
+      answer.marks = marks.find((one) => one.message_id === answer.id) ?? answer.marks;
+      answer.comparison = comparisons.findLast((one) => one.message_id === answer.id) ?? answer.comparison;
     }
   }
 

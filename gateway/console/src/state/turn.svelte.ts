@@ -1,15 +1,18 @@
 import type {
   ChatEvent,
+  Comparison,
+  Marks,
   MessageState,
   QueryResult,
   RunError,
   SearchResult,
   Source,
   StoredMessage,
-  Thumb,
   Timings,
   Usage,
 } from "../api/types";
+
+export const NO_MARKS: Marks = { thumb: null, stars: null, comment: null, correction: null };
 
 /** One thing an agent did on the way to its answer. */
 export type Step =
@@ -43,7 +46,10 @@ export class Answer {
   timings = $state.raw<Timings | null>(null);
   error = $state.raw<RunError | null>(null);
   trace = $state("");
-  thumb = $state<Thumb | null>(null);
+  marks = $state.raw<Marks>(NO_MARKS);
+  comparison = $state.raw<Comparison | null>(null);
+  /** Two answers are shown instead of this one. */
+  comparing = $state(false);
   agent = $state("");
   readonly began = Date.now();
 
