@@ -88,7 +88,7 @@ def train(
         TrainingError: one intent alone, an intent with one row, or as `carry_out`.
     """
     began = time.monotonic()
-    files, tokenizer = data_files(dataset), begin(recipe, base)
+    files, tokenizer = data_files(dataset, recipe.method), begin(recipe, base)
     out.mkdir(parents=True, exist_ok=True)
     recipe.save(out / "recipe.yaml")
     used, held = (read(f, tokenizer, recipe) if f in files else Used() for f in paths(dataset))

@@ -1,10 +1,10 @@
-"""`python -m rlhf dataset inspect | validate | build | check | verify | export`."""
+"""`python -m rlhf dataset inspect | validate | build | derive | check | verify | export`."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,17 +20,39 @@ class Format(StrEnum):
     CSV = "csv"
 
 
+class KindName(StrEnum):
+    """What rows can be."""
+
+    PREFERENCE = "preference"
+    KTO = "kto"
+    SFT = "sft"
+    TRIPLET = "triplet"
+    LABEL = "label"
+
+
+class Derived(StrEnum):
+    """What can be made of preferences."""
+
+    KTO = "kto"
+    SFT = "sft"
+
+
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
-    help="Preferences: check files of them, and make datasets that can be trained on.\n\n"
-    "A file has JSON lines with prompt, chosen and rejected (lists of OpenAI messages), or is a CSV file "
-    "(.csv) with the columns prompt, chosen and rejected.\n\n"
+    help="Rows to train on: check files of them, and make datasets.\n\n"
+    "A file has JSON lines, or is a CSV (.csv) or Parquet file (.parquet). Its columns say what rows are: "
+    "prompt, chosen, rejected (preference); prompt, completion, label (kto); prompt, completion or messages "
+    "or instruction, input, output (sft); query, positive, negative (triplet); text, label (label).\n\n"
     "  python -m rlhf dataset check feedback.jsonl\n\n"
     "  python -m rlhf dataset build feedback.jsonl --out data/datasets/first",
 )
 FilesArgument = Annotated[list[Path], typer.Argument(help="JSON lines, CSV or Parquet files.")]
 FolderArgument = Annotated[Path, typer.Argument(help="A folder that `dataset build` made.")]
+STARTER = Path(__file__).parent / "starter" / "model"
+KindOption = Annotated[
+    KindName | None, typer.Option("--kind", help="What the rows are; otherwise their columns say it.")
+]
 MemoryOption = Annotated[int, typer.Option(help="Megabytes that it may take; 0 is no limit.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
@@ -39,6 +61,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object 
 def inspect_file(
     file: Annotated[Path, typer.Argument(help="JSON lines, CSV or Parquet.")],
     memory: MemoryOption = 0,
+    base: Annotated[Path, typer.Option(help="Folder of the model whose tokenizer counts tokens.")] = STARTER,
 ) -> None:
     """Say what a file of rows is, as one JSON object: format, rows, columns, text statistics.
 
@@ -49,9 +72,10 @@ def inspect_file(
     import json
 
     from rlhf.data.inspect import inspect
+    from rlhf.data.tokens import Tokens
 
     limit_memory(memory)
-    typer.echo(json.dumps(inspect(file), ensure_ascii=False))
+    typer.echo(json.dumps(inspect(file, Tokens(base)), ensure_ascii=False))
 
 
 @app.command("validate")
@@ -89,9 +113,9 @@ def build_dataset(
     files: FilesArgument,
     out: Annotated[Path, typer.Option(help="Folder of the dataset; it must not exist yet.")],
     held_out: Annotated[
-        float, typer.Option(help="Share of the pairs that is kept for the examination.")
+        float, typer.Option(help="Share of the rows that is kept for the examination.")
     ] = 0.2,
-    seed: Annotated[int, typer.Option(help="Another seed holds out other pairs.")] = 0,
+    seed: Annotated[int, typer.Option(help="Another seed holds out other rows.")] = 0,
     redact_pii: Annotated[
         bool,
         typer.Option(
@@ -103,16 +127,25 @@ def build_dataset(
         bool,
         typer.Option(
             "--users-may-cross",
-            help="Let one user's pairs be on both sides; needed where there is only one user.",
+            help="Let one user's rows be on both sides; needed where there is only one user.",
         ),
     ] = False,
+    kind: KindOption = None,
+    steps: Annotated[
+        Path | None,
+        typer.Option(help="YAML list of what is done to rows first: clean, template, chunk, limit."),
+    ] = None,
+    base: Annotated[
+        Path | None, typer.Option(help="Folder of the base model, whose tokenizer counts tokens.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make a dataset from files: check, leave out what is useless, split, write with a manifest and a card.
 
-    Near-duplicate prompts, one session and one user always stay on one side. Equal files give an equal
-    dataset, whatever their order. If a row cannot be read, nothing is built and every such row is named.
-    Files of more than RLHF_ROWS_MEGABYTES together are refused unread.
+    The rows are of one kind, which the manifest names. Near-duplicate prompts, one session and one user
+    always stay on one side. Equal files give an equal dataset, whatever their order. If a row cannot be read,
+    nothing is built and every such row is named. Files
+    of more than RLHF_ROWS_MEGABYTES together are refused unread.
 
     Example: [bold]python -m rlhf dataset build a.jsonl b.csv --out data/datasets/first --redact-pii[/]
     """
@@ -120,26 +153,72 @@ def build_dataset(
 
     from rlhf.data.build import Plan, build
     from rlhf.data.split import KEYS
+    from rlhf.data.steps import read_steps
     from rlhf.settings import Settings
 
     keys = tuple(key for key in KEYS if not (users_may_cross and key == "user"))
-    limit = Settings.from_environment().rows_megabytes
-    manifest, report = build(files, out, Plan(held_out, seed, redact_pii, keys), limit)
+    declared = read_steps(steps) if steps else ()
+    plan = Plan(held_out, seed, redact_pii, keys, kind.value if kind else None, declared, base)
+    manifest, report = build(files, out, plan, Settings.from_environment().rows_megabytes)
     if as_json:
         typer.echo(json.dumps(manifest, indent=1))
         return
     _print(report)
-    rows, left = manifest["rows"], manifest["left_out"]
+    _say_built(out, manifest)
+
+
+def _say_built(out: Path, manifest: dict[str, Any]) -> None:
+    from rlhf.data.kinds import kind_of
+
+    rows, left, tokens = manifest["rows"], manifest["left_out"], manifest["tokens"]
+    called = kind_of(manifest["kind"]).called
     typer.echo(
-        f"{out}: {rows['train']} pairs to train on, {rows['held_out']} held out, "
+        f"{out}: {rows['train']} {called} to train on, {rows['held_out']} held out, "
         f"{left['errors']} with errors and {left['duplicates']} duplicates left out"
     )
+    for step in manifest.get("steps", ()):
+        did = ", ".join(f"{name} {count}" for name, count in step.items() if name not in ("step", "rows"))
+        typer.echo(f"{step['step']}: {step['rows']} rows, {did or 'nothing to do'}")
+    typer.echo(f"tokens: {tokens['train']} to train on, {tokens['held_out']} held out ({tokens['by']})")
     typer.echo(f"digest {manifest['digest']}")
 
 
+@app.command("derive")
+def derive_dataset(
+    folder: FolderArgument,
+    to: Annotated[Derived, typer.Option(help="What is made of the preferences.")],
+    out: Annotated[Path, typer.Option(help="Folder of the new dataset; it must not exist yet.")],
+    source: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only preferences from here (choice, thumbs, correction, rule, judge); repeatable."
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make thumbs (kto) or answers (sft) from a dataset of preferences.
+
+    A preferred answer becomes one with a thumb up, the other one with a thumb down; or the preferred or
+    corrected answer becomes one to imitate. What was held out stays held out, and every row keeps the
+    session, user and trace that it comes from.
+
+    Example: [bold]python -m rlhf dataset derive data/datasets/first --to sft --out data/datasets/answers[/]
+    """
+    import json
+
+    from rlhf.data.derive import derive
+
+    manifest, report = derive(folder, to.value, out, source or ())
+    if as_json:
+        typer.echo(json.dumps(manifest, indent=1))
+        return
+    _print(report)
+    _say_built(out, manifest)
+
+
 @app.command("check")
-def check_files(files: FilesArgument, as_json: JsonOption = False) -> None:
-    """Find out what is wrong with files of preferences; nothing is written.
+def check_files(files: FilesArgument, kind: KindOption = None, as_json: JsonOption = False) -> None:
+    """Find out what is wrong with files of rows; nothing is written.
 
     Exit code 1 if there is an error. Warnings are for a person to look at.
 
@@ -148,12 +227,14 @@ def check_files(files: FilesArgument, as_json: JsonOption = False) -> None:
     import json
     from dataclasses import asdict
 
-    from rlhf.data.build import read_files
     from rlhf.data.check import check_rows
+    from rlhf.data.kinds import kind_of
+    from rlhf.data.read import read_files
     from rlhf.settings import Settings
 
-    placed, bad = read_files(files, Settings.from_environment().rows_megabytes)
-    report = check_rows(placed, bad)
+    limit = Settings.from_environment().rows_megabytes
+    read = read_files(files, kind_of(kind.value) if kind else None, megabytes=limit)
+    report = check_rows(read.placed, read.bad)
     errors, warnings = report.count("error"), report.count("warning")
     if as_json:
         findings = [asdict(finding) for finding in report.findings]
@@ -170,7 +251,7 @@ def check_files(files: FilesArgument, as_json: JsonOption = False) -> None:
 def verify(folder: FolderArgument) -> None:
     """Make sure that a dataset is whole and that nothing is both trained on and held out.
 
-    Exit code 1 if not; names the pairs. Training does the same before it starts.
+    Exit code 1 if not; names the rows. Training does the same before it starts.
     """
     from rlhf.data.folder import verify_split
 
@@ -192,7 +273,7 @@ def export_dataset(
 
     for path, (pairs, others) in export(folder, to.value, out).items():
         left = f", {others} left out because they do not fit {to.value}" if others else ""
-        typer.echo(f"{path}: {pairs} pairs{left}")
+        typer.echo(f"{path}: {pairs} rows{left}")
 
 
 def _print(report: Report) -> None:

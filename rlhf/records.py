@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn, Self, TypeVar
+from typing import Annotated, Any, Generic, Literal, NoReturn, Self, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 from pydantic.functional_validators import AfterValidator
@@ -141,13 +141,13 @@ class BadRow:
 
 
 @dataclass
-class Scan:
+class Scan(Generic[Shape]):
     """What a file holds. `rows` are (line, row)."""
 
-    rows: list[tuple[int, PreferenceRow]] = field(default_factory=list)
+    rows: list[tuple[int, Shape]] = field(default_factory=list)
     bad: list[BadRow] = field(default_factory=list)
 
-    def whole(self) -> list[PreferenceRow]:
+    def whole(self) -> list[Shape]:
         """The rows, if all are good.
 
         Raises:
@@ -158,16 +158,21 @@ class Scan:
         return [row for _, row in self.rows]
 
 
-def scan_jsonl(path: Path) -> Scan:
-    """Every row of a file of JSON lines, good and bad.
+def scan_jsonl(path: Path) -> Scan[PreferenceRow]:
+    """Every preference of a file of JSON lines, good and bad.
 
     Raises:
         OSError: the file cannot be opened or read.
     """
-    scan = Scan()
+    return scan_shape(path, PreferenceRow)
+
+
+def scan_shape(path: Path, shape: type[Shape]) -> Scan[Shape]:
+    """Every row of some shape of a file of JSON lines, good and bad. OSError as `scan_jsonl`."""
+    scan = Scan[Shape]()
     for number, text in decoded_lines(path, scan.bad):
         try:
-            scan.rows.append((number, parse(text)))
+            scan.rows.append((number, valid(parsed(text), shape)))
         except ValueError as error:
             scan.bad.append(BadRow(str(path), number, str(error)))
     if not scan.rows and not scan.bad:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rlhf.data.folder import refuse_withdrawn
+from rlhf.data.ready import refuse_unready
 from rlhf.errors import TrainingError
 from rlhf.recipe import Common
 from rlhf.registry import file_sha256, folder_digest, weights_of, write
@@ -25,14 +26,20 @@ def paths(dataset: Path) -> list[Path]:
     return [dataset / name for name in FILES]
 
 
-def data_files(dataset: Path) -> list[Path]:
-    """Those that are there. TrainingError without rows to train on, DatasetError if withdrawn."""
+def data_files(dataset: Path, method: str) -> list[Path]:
+    """Those that are there, and may be trained on by a method.
+
+    Raises:
+        TrainingError: there are no rows to train on.
+        Leak, DatasetError, BadRecords: as `refuse_unready`.
+    """
     refuse_withdrawn(dataset)
     files = [path for path in paths(dataset) if path.is_file()]
     if dataset / FILES[0] not in files:
         raise TrainingError(
             f"{dataset} has no {FILES[0]}: build a dataset first (python -m rlhf dataset build)"
         )
+    refuse_unready(dataset, method)
     return files
 
 

@@ -10,19 +10,7 @@ from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 from pydantic import AwareDatetime, Field, model_validator
 
-from rlhf.errors import BadRecords
-from rlhf.records import (
-    UTC_TIME,
-    BadRow,
-    Message,
-    Source,
-    Strict,
-    Trace,
-    canonical,
-    decoded_lines,
-    parsed,
-    valid,
-)
+from rlhf.records import UTC_TIME, Message, PreferenceRow, Source, Strict, Trace, canonical, scan_shape
 
 Text = Annotated[str, Field(min_length=1)]
 
@@ -59,6 +47,10 @@ class Row(Strict):
         """As one line of JSON, without its end."""
         return json.dumps(self.plain(), ensure_ascii=False)
 
+    def digest(self) -> str:
+        """SHA-256 of the row, whatever the order of its keys."""
+        return sha256(canonical(self.plain())).hexdigest()
+
 
 class Answered(Row):
     """A prompt and what was said to it."""
@@ -86,6 +78,7 @@ class SftRow(Answered):
     """
 
     source: Source = "correction"
+    weight: float = Field(default=1.0, gt=0, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
@@ -124,8 +117,16 @@ class TripletRow(Row):
     NAMED_BY: ClassVar[tuple[str, ...]] = ("query", "positive", "negative")
 
     query: Text
+    """Also written `anchor`."""
     positive: Text
     negative: Text | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _other_way(cls, row: Any) -> Any:
+        if isinstance(row, dict) and "anchor" in row and "query" not in row:
+            return {("query" if name == "anchor" else name): value for name, value in row.items()}
+        return row
 
 
 class LabelRow(Row):
@@ -137,6 +138,8 @@ class LabelRow(Row):
     label: Text
 
 
+AnyRow = PreferenceRow | Row
+"""What a dataset may hold."""
 Shape = TypeVar("Shape", bound=Row)
 
 
@@ -146,17 +149,7 @@ def read_shape(path: Path, shape: type[Shape]) -> list[Shape]:
     Raises:
         BadRecords: rows are bad; names each with file, line and reason.
     """
-    rows, bad = [], list[BadRow]()
-    for number, text in decoded_lines(path, bad):
-        try:
-            rows.append(valid(parsed(text), shape))
-        except ValueError as error:
-            bad.append(BadRow(str(path), number, str(error)))
-    if not rows and not bad:
-        bad.append(BadRow(str(path), 0, "has no rows"))
-    if bad:
-        raise BadRecords(bad)
-    return rows
+    return scan_shape(path, shape).whole()
 
 
 def _is_list(text: str) -> bool:

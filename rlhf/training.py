@@ -106,7 +106,7 @@ def carry_out(
         TrainingError: no base, nothing to train on, no memory, no room on the disk, no such device.
     """
     began = time.monotonic()
-    files = data_files(dataset)
+    files = data_files(dataset, recipe.method)
     tokenizer = begin(recipe, base)
     with first_alone(recipe) as first:
         if first:

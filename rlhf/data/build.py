@@ -1,25 +1,26 @@
-"""From files of preferences to a dataset folder: read, redact, check, leave out, split, write."""
+"""From files of rows to a dataset folder: read, prepare, redact, check, leave out, split, write."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rlhf.data.check import Placed, Report, check_rows, content_key
+from rlhf.data.check import Report, check_rows, content_key
 from rlhf.data.folder import digest, write_dataset
+from rlhf.data.kinds import Name, RowKind, kind_of
 from rlhf.data.limit import MEGABYTES, refuse_large
 from rlhf.data.near import THRESHOLD
-from rlhf.data.parquet import scan_parquet
 from rlhf.data.pii import redact_row
+from rlhf.data.read import Placed, nearest, read_files, recognised
 from rlhf.data.split import KEYS, Key, split
-from rlhf.data.table import scan_csv
-from rlhf.errors import BadRecords, DatasetError
-from rlhf.records import BadRow, PreferenceRow, Scan, scan_jsonl
+from rlhf.data.steps import Preparation, Step, Template, declared, refuse_unfit
+from rlhf.data.texts import Kept, texts_of
+from rlhf.data.tokens import Tokens
+from rlhf.errors import BadRecords, RecipeError
+from rlhf.methods import known
 from rlhf.registry import file_sha256
-
-READERS: dict[str, Callable[[Path], Scan]] = {".csv": scan_csv, ".tsv": scan_csv, ".parquet": scan_parquet}
-"""By ending; everything else is JSON lines."""
+from rlhf.shapes import AnyRow
 
 
 @dataclass(frozen=True)
@@ -29,31 +30,30 @@ class Plan:
     Attributes:
         held_out: share of the rows that nobody trains on.
         split_by: what keeps rows on one side.
+        kind: of the rows; None recognises it.
+        steps: what is done to rows before they are checked.
+        base: transformers folder whose tokenizer counts; None is that of the method that reads the kind.
     """
 
     held_out: float = 0.2
     seed: int = 0
     redact_pii: bool = False
     split_by: tuple[Key, ...] = KEYS
+    kind: Name | None = None
+    steps: tuple[Step, ...] = ()
+    base: Path | None = None
 
-
-def read_files(files: Sequence[Path], megabytes: int = MEGABYTES) -> tuple[list[Placed], list[BadRow]]:
-    """Rows of JSON-lines files and, by their ending, CSV and Parquet files.
-
-    Raises:
-        DatasetError: a file cannot be opened, or they are larger than `megabytes` together.
-    """
-    placed: list[Placed] = []
-    bad: list[BadRow] = []
-    refuse_large(files, megabytes)
-    for file in files:
-        try:
-            scan = READERS.get(file.suffix.lower(), scan_jsonl)(file)
-        except OSError as error:
-            raise DatasetError(f"{file} cannot be read: {error.strerror}") from error
-        placed.extend(Placed(str(file), line, row) for line, row in scan.rows)
-        bad.extend(scan.bad)
-    return placed, bad
+    def transform(self, tokens: Tokens) -> dict[str, Any]:
+        """What was done, for the manifest; the digest depends on it."""
+        done: dict[str, Any] = {
+            "held_out": self.held_out,
+            "seed": self.seed,
+            "redact_pii": self.redact_pii,
+            "split_by": list(self.split_by),
+            "near_duplicate": THRESHOLD,
+        }
+        # Only where there are some: without, the digest is what it always was.
+        return done | ({"steps": declared(self.steps), "tokens_by": tokens.by} if self.steps else {})
 
 
 def build(
@@ -74,39 +74,78 @@ def build_below(
 ) -> tuple[dict[str, Any], Report]:
     """The same, into the folder below `root` that the first twelve digits of the digest name."""
     train, held_out, facts, report = _planned(files, plan, megabytes)
-    own = digest(train, held_out, facts["transform"])
+    own = digest(train, held_out, facts["transform"], facts["kind"])
     return write_dataset(root / own[:12], train, held_out, facts), report
+
+
+def counter_of(kind: Name, base: Path | None = None) -> Tokens:
+    """Counts as the base does that rows of a kind are trained on, where nobody names another one."""
+    try:
+        return Tokens(base or known(kind_of(kind).methods[0]).base())
+    except RecipeError:
+        # The package that holds the base is not there.
+        return Tokens()
+
+
+def token_facts(train: Sequence[AnyRow], held_out: Sequence[AnyRow], tokens: Tokens) -> dict[str, Any]:
+    """For the manifest: tokens of all texts of each side, and what counted them."""
+    sides = {"train": train, "held_out": held_out}
+    counts = {name: sum(map(tokens.count, _texts(rows))) for name, rows in sides.items()}
+    return {**counts, "by": tokens.by}
 
 
 def _planned(
     files: Sequence[Path], plan: Plan, megabytes: int
-) -> tuple[list[PreferenceRow], list[PreferenceRow], dict[str, Any], Report]:
-    placed, bad = read_files(files, megabytes)
-    if bad:
-        raise BadRecords(bad)
+) -> tuple[list[AnyRow], list[AnyRow], dict[str, Any], Report]:
+    # Before the kind is recognised, which opens them.
+    refuse_large(files, megabytes)
+    kind = _kind(files, plan)
+    tokens = counter_of(kind.name, plan.base)
+    preparation = Preparation(plan.steps, tokens)
+    read = read_files(files, kind, preparation if plan.steps else None, megabytes)
+    if read.bad:
+        raise BadRecords(read.bad)
     redacted: Counter[str] = Counter()
+    placed = read.placed
     if plan.redact_pii:
         placed = [Placed(one.file, one.line, redact_row(one.row, redacted)) for one in placed]
     # What is found first must not depend on the order of the files.
     placed.sort(key=lambda one: one.row.line())
     report = check_rows(placed)
     useful = [one.row for at, one in enumerate(placed) if at not in report.useless]
-    rows = _without_duplicates(useful)
+    rows = without_duplicates(useful)
     train, held_out = split(rows, plan.held_out, plan.seed, plan.split_by)
     facts = {
+        "kind": read.kind.name,
         "parents": _parents(files, placed),
-        "transform": {**asdict(plan), "split_by": list(plan.split_by), "near_duplicate": THRESHOLD},
+        "transform": plan.transform(tokens),
         "left_out": {"errors": len(report.useless), "duplicates": len(useful) - len(rows)},
         "findings": {f"{finding.level}: {finding.rule}": finding.count for finding in report.findings},
         "redacted": dict(redacted),
+        "tokens": token_facts(train, held_out, tokens),
     }
+    if plan.steps:
+        facts["steps"] = preparation.report()
     return train, held_out, facts, report
 
 
-def _without_duplicates(rows: Sequence[PreferenceRow]) -> list[PreferenceRow]:
-    kept: dict[bytes, PreferenceRow] = {}
+def _kind(files: Sequence[Path], plan: Plan) -> RowKind:
+    """The kind that the plan names, that its template makes, or that the files hold. DatasetError."""
+    made = next((set(step.columns) for step in plan.steps if isinstance(step, Template)), set())
+    kind = kind_of(plan.kind) if plan.kind else nearest(made) if made else recognised(files)
+    refuse_unfit(plan.steps, kind.name)
+    return kind
+
+
+def _texts(rows: Sequence[AnyRow]) -> Iterator[str]:
+    return (text for row in rows for text in texts_of(row))
+
+
+def without_duplicates(rows: Sequence[Kept]) -> list[Kept]:
+    """One of those that teach the same, in an order that the content gives."""
+    kept: dict[bytes, Kept] = {}
     # Sorted, so that it is the same one that stays whatever the order of the files.
-    for row in sorted(rows, key=PreferenceRow.line):
+    for row in sorted(rows, key=lambda row: row.line()):
         kept.setdefault(content_key(row), row)
     return list(kept.values())
 

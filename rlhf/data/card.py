@@ -4,34 +4,61 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from rlhf.records import PreferenceRow
+from rlhf.data.kinds import kind_of
+from rlhf.records import Trace
+from rlhf.shapes import AnyRow
+
+TRACES = ("chosen_trace", "rejected_trace", "trace")
 
 
-def card(manifest: dict[str, Any], train: Sequence[PreferenceRow], held_out: Sequence[PreferenceRow]) -> str:
+def card(manifest: dict[str, Any], train: Sequence[AnyRow], held_out: Sequence[AnyRow]) -> str:
     """Markdown; the same for the same dataset."""
+    kind = kind_of(manifest["kind"])
     rows, transform = [*train, *held_out], manifest["transform"]
     redacted = _listed(manifest["redacted"]) if transform["redact_pii"] else "not asked for"
-    return f"""# Preferences {manifest["digest"][:12]}
+    return f"""# {kind.title} {manifest["digest"][:12]}
 
-Pairs of answers to one prompt, of which one was preferred, for DPO and the like.
+{kind.about}
 
 | | training | held out |
 | --- | --- | --- |
-| pairs | {len(train)} | {len(held_out)} |
+| {kind.called} | {len(train)} | {len(held_out)} |
 | sessions | {_distinct(r.session for r in train)} | {_distinct(r.session for r in held_out)} |
 | users | {_distinct(r.user for r in train)} | {_distinct(r.user for r in held_out)} |
-| from | {_listed(Counter(r.source for r in train))} | {_listed(Counter(r.source for r in held_out))} |
+| from | {_listed(_sources(train))} | {_listed(_sources(held_out))} |
 
 - Split: {transform["held_out"]:g} of the rows, seed {transform["seed"]}, whole groups of one \
 {", ".join(transform["split_by"])}; prompts with a similarity of {transform["near_duplicate"]:g} count as one.
-- Answers of: {_listed(Counter(t.model for r in rows for t in (r.chosen_trace, r.rejected_trace) if t))}.
+- Answers of: {_listed(Counter(trace.model for row in rows for trace in _traces(row)))}.
 - Left out: {_listed(manifest["left_out"])}.
 - Found in the files: {_listed(manifest["findings"])}.
 - Personal data replaced: {redacted}. Names and places are not looked for.
-- Made from: {", ".join(f"{p['file']} ({p['rows']} rows, {p['sha256'][:12]})" for p in manifest["parents"])}.
+- Tokens: {manifest["tokens"]["train"]} to train on, {manifest["tokens"]["held_out"]} held out \
+({manifest["tokens"]["by"]}).
+- Prepared: {"; ".join(_step(step) for step in manifest.get("steps", [])) or "not asked for"}.
+- Made from: {", ".join(_parent(parent) for parent in manifest["parents"])}.
 
 `manifest.json` has the whole digests. Never edit these files: training refuses a dataset that was changed.
 """
+
+
+def _parent(parent: dict[str, Any]) -> str:
+    if "dataset" in parent:
+        return f"the dataset {parent['dataset'][:12]} ({parent['rows']} rows)"
+    return f"{parent['file']} ({parent['rows']} rows, {parent['sha256'][:12]})"
+
+
+def _step(step: dict[str, Any]) -> str:
+    did = {name: count for name, count in step.items() if name not in ("step", "rows")}
+    return f"{step['step']} {step['rows']} rows ({_listed(did)})"
+
+
+def _sources(rows: Sequence[AnyRow]) -> Counter[str]:
+    return Counter(str(row.source) for row in rows if hasattr(row, "source"))
+
+
+def _traces(row: AnyRow) -> list[Trace]:
+    return [trace for name in TRACES if (trace := getattr(row, name, None)) is not None]
 
 
 def _distinct(names: Iterable[str | None]) -> int:

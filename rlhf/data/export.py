@@ -1,9 +1,10 @@
 """A dataset in the format of other programs, one file a side.
 
-trl: JSON lines with the columns of TRL's conversational preference format. trlx: JSON lines of plain text,
-turns marked "Human:" and "Assistant:". csv: what `rlhf.data.table` reads. The last two are text only: pairs
-with tools or tool calls do not fit, and csv has only prompts of one user message. A cell that a spreadsheet
-would run as a formula gets an apostrophe, which `rlhf.data.table` takes off again.
+trl: JSON lines with the columns of TRL's conversational formats, of every kind of rows. trlx: JSON lines of
+plain text, turns marked "Human:" and "Assistant:". csv: what `rlhf.data.table` reads. The last two are for
+preferences of text only: pairs with tools or tool calls do not fit, and csv has only prompts of one user
+message. A cell that a spreadsheet would run as a formula gets an apostrophe, which `rlhf.data.table` takes
+off again.
 """
 
 import csv
@@ -13,10 +14,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
+from rlhf.data.check import CONTENT
 from rlhf.data.folder import read_dataset
 from rlhf.data.table import MORE, NEEDED, guarded
 from rlhf.errors import DatasetError
 from rlhf.records import Message, PreferenceRow, write_atomically
+from rlhf.shapes import AnyRow
 
 Target = Literal["trl", "trlx", "csv"]
 MARKS = {"user": "Human", "assistant": "Assistant", "system": "System", "developer": "System"}
@@ -29,6 +32,8 @@ def export(folder: Path, target: Target, out: Path) -> dict[str, tuple[int, int]
         DatasetError: the dataset is not whole, or a file cannot be written.
     """
     dataset = read_dataset(folder)
+    if (kind := dataset.manifest["kind"]) != "preference" and target != "trl":
+        raise DatasetError(f"{folder} holds {kind} rows, for which {target} has no place; use trl")
     suffix = "csv" if target == "csv" else "jsonl"
     written = {}
     for name, rows in (("train", dataset.train), ("held_out", dataset.held_out)):
@@ -42,10 +47,10 @@ def export(folder: Path, target: Target, out: Path) -> dict[str, tuple[int, int]
     return written
 
 
-def _trl(rows: Sequence[PreferenceRow]) -> Iterator[bytes]:
+def _trl(rows: Sequence[AnyRow]) -> Iterator[bytes]:
     for row in rows:
         plain = row.plain()
-        columns = {name: plain[name] for name in ("prompt", "chosen", "rejected", "tools")}
+        columns = {name: plain[name] for name in CONTENT if name in plain}
         yield json.dumps(columns, ensure_ascii=False).encode() + b"\n"
 
 

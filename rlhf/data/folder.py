@@ -15,26 +15,28 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Generic, TypeVar, get_args
 
 from rlhf.data.card import card
-from rlhf.data.split import KEYS, Key, links
-from rlhf.errors import BadRecords, DatasetError, Leak
-from rlhf.records import PreferenceRow, canonical, read_jsonl
+from rlhf.data.kinds import kind_of
+from rlhf.data.split import KEYS, Key, refuse_crossing
+from rlhf.errors import BadRecords, DatasetError
+from rlhf.records import canonical, scan_shape
+from rlhf.shapes import AnyRow
 
 FORMAT = 1
 MANIFEST, TRAIN, HELD_OUT, CARD = "manifest.json", "train.jsonl", "held_out.jsonl", "README.md"
-SHOWN = 5
+Row = TypeVar("Row", bound=AnyRow)
 
 
 @dataclass(frozen=True)
-class Dataset:
+class Dataset(Generic[Row]):
     """A dataset folder that was read and found to be what its manifest says."""
 
     folder: Path
     manifest: dict[str, Any]
-    train: list[PreferenceRow]
-    held_out: list[PreferenceRow]
+    train: list[Row]
+    held_out: list[Row]
 
     @property
     def digest(self) -> str:
@@ -43,28 +45,31 @@ class Dataset:
 
 
 def digest(
-    train: Sequence[PreferenceRow], held_out: Sequence[PreferenceRow], transform: dict[str, Any]
+    train: Sequence[AnyRow],
+    held_out: Sequence[AnyRow],
+    transform: dict[str, Any],
+    kind: str = "preference",
 ) -> str:
     """SHA-256 of the rows of both sides and of how they came about, whatever their order."""
     sides = [sorted(row.digest() for row in side) for side in (train, held_out)]
-    return sha256(canonical([FORMAT, "preference", *sides, transform])).hexdigest()
+    return sha256(canonical([FORMAT, kind, *sides, transform])).hexdigest()
 
 
 def write_dataset(
-    folder: Path, train: Sequence[PreferenceRow], held_out: Sequence[PreferenceRow], facts: dict[str, Any]
+    folder: Path, train: Sequence[AnyRow], held_out: Sequence[AnyRow], facts: dict[str, Any]
 ) -> dict[str, Any]:
     """Write a dataset, all of it or nothing; gives the manifest.
 
     Args:
         folder: must not exist, or hold the same dataset already.
-        facts: further keys of the manifest, with `transform` and `parents`.
+        facts: further keys of the manifest, with `kind`, `transform` and `parents`.
 
     Raises:
         DatasetError: the folder holds something else, or cannot be written.
     """
-    own = digest(train, held_out, facts["transform"])
+    own = digest(train, held_out, facts["transform"], facts["kind"])
     rows = {"train": len(train), "held_out": len(held_out)}
-    manifest = {"format": FORMAT, "kind": "preference", "digest": own, "rows": rows, **facts}
+    manifest = {"format": FORMAT, "digest": own, "rows": rows, **facts}
     if folder.exists():
         return _same_or_refuse(folder, own)
     files = {
@@ -80,8 +85,8 @@ def write_dataset(
     return manifest
 
 
-def read_dataset(folder: Path) -> Dataset:
-    """A dataset whose files are those that the manifest describes.
+def read_dataset(folder: Path) -> Dataset[Any]:
+    """A dataset whose files are those that the manifest describes; its rows are of the manifest's kind.
 
     Raises:
         DatasetError: it was withdrawn, or a file is absent, damaged or was changed.
@@ -89,15 +94,16 @@ def read_dataset(folder: Path) -> Dataset:
     refuse_withdrawn(folder)
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        train, held_out = (read_jsonl(folder / name) for name in (TRAIN, HELD_OUT))
-    except (OSError, ValueError, BadRecords) as error:
+    except (OSError, ValueError) as error:
         raise DatasetError(f"{folder} is no whole dataset: {error}") from error
-    if not isinstance(manifest, dict) or (manifest.get("format"), manifest.get("kind")) != (
-        FORMAT,
-        "preference",
-    ):
-        raise DatasetError(f"{folder / MANIFEST} does not describe preferences in format {FORMAT}")
-    if digest(train, held_out, manifest.get("transform", {})) != manifest.get("digest"):
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise DatasetError(f"{folder / MANIFEST} does not describe a dataset in format {FORMAT}")
+    kind = kind_of(manifest.get("kind"))
+    try:
+        train, held_out = (scan_shape(folder / name, kind.row).whole() for name in (TRAIN, HELD_OUT))
+    except (OSError, BadRecords) as error:
+        raise DatasetError(f"{folder} is no whole dataset: {error}") from error
+    if digest(train, held_out, manifest.get("transform", {}), kind.name) != manifest.get("digest"):
         raise DatasetError(f"{folder} was changed after it was built; build it again")
     return Dataset(folder, manifest, train, held_out)
 
@@ -130,8 +136,8 @@ def refuse_withdrawn(folder: Path) -> None:
         raise DatasetError(f"the dataset {folder.name[:12]} {told(gone)}")
 
 
-def verify_split(folder: Path) -> Dataset:
-    """Make sure that training shows nothing of what is held out; to be called before each training run.
+def verify_split(folder: Path) -> Dataset[Any]:
+    """Make sure that training shows nothing of what is held out.
 
     Prompts and sessions are compared always, users unless the dataset was built to let them cross.
 
@@ -140,26 +146,13 @@ def verify_split(folder: Path) -> Dataset:
         DatasetError: it is no whole dataset.
     """
     dataset = read_dataset(folder)
-    rows = [*dataset.train, *dataset.held_out]
-    border = len(dataset.train)
-    found = [(a, b, key) for a, b, key in links(rows, _keys(dataset)) if (a < border) != (b < border)]
-    if found:
-        shown = "\n".join(_leak(rows[a], rows[b], key) for a, b, key in found[:SHOWN])
-        more = f"\nand {len(found) - SHOWN} more" if len(found) > SHOWN else ""
-        raise Leak(
-            f"{folder} trains on what it is examined on; build it again with `dataset build`:\n{shown}{more}"
-        )
+    refuse_crossing(folder, dataset.train, dataset.held_out, _keys(dataset))
     return dataset
 
 
-def _keys(dataset: Dataset) -> tuple[Key, ...]:
+def _keys(dataset: Dataset[Any]) -> tuple[Key, ...]:
     said = dataset.manifest["transform"].get("split_by", KEYS)
     return tuple(key for key in get_args(Key) if key in said or key != "user")
-
-
-def _leak(one: PreferenceRow, other: PreferenceRow, key: Key) -> str:
-    what = {"prompt": "nearly the same prompt", "session": "one session", "user": "one user"}[key]
-    return f"  pairs {one.pair_id} and {other.pair_id} are of {what}"
 
 
 def _same_or_refuse(folder: Path, own: str) -> dict[str, Any]:

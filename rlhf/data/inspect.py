@@ -1,6 +1,7 @@
 """What a file of rows is: format, encoding, columns, text statistics. One pass, a row in memory at a time.
 
-The shape is inferred from the columns; any file of rows can be looked at, only preferences can be built from.
+The shape is inferred from the columns; any file of rows can be looked at. Tokens are counted by a base's own
+tokenizer where one is given, of a long file those of its beginning; else they are an estimate.
 """
 
 import codecs
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rlhf.data.parquet import parquet_rows
+from rlhf.data.tokens import Tokens
 from rlhf.errors import DatasetError
 
 Format = Literal["jsonl", "csv", "parquet"]
@@ -26,10 +28,12 @@ TEXT = 1 << 30
 DISTINCT = 1000
 """Values of a column that are told apart."""
 EXAMPLES = 5
-CHARACTERS_A_TOKEN = 4
+COUNTED = 4 << 20
+"""Characters whose tokens are counted; those of the rest are taken to be as many."""
 PACKED = {b"PK\x03\x04": "a ZIP archive", b"\x1f\x8b": "packed with gzip", b"BZh": "packed with bzip2"}
 SHAPES: dict[str, tuple[frozenset[str], ...]] = {
     "preference": (frozenset({"prompt", "chosen", "rejected"}),),
+    "thumbs": (frozenset({"prompt", "completion", "label"}),),
     "chat": (frozenset({"messages"}), frozenset({"conversations"})),
     "instruction": (frozenset({"instruction", "output"}), frozenset({"prompt", "completion"})),
     "retrieval": (frozenset({"query", "positive"}), frozenset({"anchor", "positive"})),
@@ -51,9 +55,14 @@ class Column:
     words: int = 0
     shortest: int = 0
     longest: int = 0
+    tokens: int = 0
+    all: int = 0
+    """Characters of all values, those that are no text as JSON."""
+    counted: int = 0
+    """Characters whose tokens were counted."""
     values: set[int] = field(default_factory=set)
 
-    def add(self, value: Any) -> int:
+    def add(self, value: Any, tokens: Tokens, counting: bool) -> int:
         """Take a value in; gives its characters."""
         if value is None or value == "":
             self.missing += 1
@@ -63,6 +72,10 @@ class Column:
         if len(self.values) < DISTINCT:
             self.values.add(hash(text))
         length = len(text)
+        if counting:
+            self.tokens += tokens.count(text)
+            self.counted += length
+        self.all += length
         if isinstance(value, str):
             self.shortest = min(self.shortest, length) if self.texts else length
             self.longest = max(self.longest, length)
@@ -70,6 +83,10 @@ class Column:
             self.characters += length
             self.words += len(text.split())
         return length
+
+    def all_tokens(self) -> int:
+        """Of all values; what was not counted is taken to be like what was."""
+        return round(self.tokens * self.all / self.counted) if self.counted else 0
 
     def plain(self) -> dict[str, Any]:
         """For reports."""
@@ -82,18 +99,18 @@ class Column:
                 "shortest": self.shortest,
                 "longest": self.longest,
                 "mean": round(self.characters / self.texts, 1),
-                "tokens": self.characters // CHARACTERS_A_TOKEN,
+                "tokens": self.all_tokens(),
             }
         return known
 
 
-def inspect(path: Path) -> dict[str, Any]:
-    """Format, rows, shape, columns and unreadable rows of a file.
+def inspect(path: Path, tokens: Tokens | None = None) -> dict[str, Any]:
+    """Format, rows, shape, columns and unreadable rows of a file; without `tokens` those are estimated.
 
     Raises:
         DatasetError: it is none that can be read; names the byte where its encoding breaks.
     """
-    found = infer(path)
+    tokens, found = tokens or Tokens(), infer(path)
     if found != "parquet":
         check_encoding(path)
     columns: dict[str, Column] = {}
@@ -109,7 +126,8 @@ def inspect(path: Path) -> dict[str, Any]:
                 columns[name] = Column(name, missing=rows)
         if len(columns) > COLUMNS:
             raise DatasetError(f"has more than {COLUMNS} columns at row {number}")
-        total += sum(column.add(row.get(name)) for name, column in columns.items())
+        counting = total < COUNTED
+        total += sum(column.add(row.get(name), tokens, counting) for name, column in columns.items())
         if total > TEXT:
             raise DatasetError(f"holds more than {TEXT >> 20} million characters; split it up")
         rows += 1
@@ -121,7 +139,8 @@ def inspect(path: Path) -> dict[str, Any]:
         "shape": shape(set(columns)),
         "columns": [column.plain() for column in columns.values()],
         "characters": total,
-        "tokens": total // CHARACTERS_A_TOKEN,
+        "tokens": sum(column.all_tokens() for column in columns.values()),
+        "tokens_by": tokens.by if total <= COUNTED else f"estimate from the beginning: {tokens.by}",
         "unreadable": {"rows": count, "examples": bad},
     }
 

@@ -11,7 +11,9 @@ from typing import Any
 
 from pydantic import Field
 
+from rlhf.data.kinds import Name
 from rlhf.data.split import KEYS, Key
+from rlhf.data.steps import Declared
 from rlhf.pipelines.kinds import Kind, Parameters, Work
 
 
@@ -19,11 +21,15 @@ class Build(Parameters):
     """How a dataset is built."""
 
     files: dict[str, str] = Field(min_length=1)
-    """Files of preferences, by the name that errors call them."""
+    """Files of rows, by the name that errors call them."""
     held_out: float = Field(default=0.2, gt=0, lt=1)
     seed: int = Field(default=0, ge=0)
     redact_pii: bool = False
     split_by: tuple[Key, ...] = KEYS
+    kind: Name | None = None
+    """What the rows are; otherwise their columns say it."""
+    steps: Declared = Field(default_factory=list)
+    """What is done to rows first, such as `[{"clean": {}}, {"limit": {"tokens": 512}}]`."""
 
 
 class Check(Parameters):
@@ -36,11 +42,13 @@ class Check(Parameters):
 def build_dataset(work: Work) -> dict[str, Any]:
     """`dataset`: digest, folder and facts. DatasetError, BadRecords."""
     from rlhf.data.build import Plan, build_below
+    from rlhf.data.steps import steps_of
     from rlhf.errors import BadRecords, DatasetError
     from rlhf.settings import Settings
 
     given: Build = work.parameters
-    plan = Plan(given.held_out, given.seed, given.redact_pii, given.split_by)
+    steps = steps_of(given.steps)
+    plan = Plan(given.held_out, given.seed, given.redact_pii, given.split_by, given.kind, steps)
     work.tell(f"reading {', '.join(given.files)}")
     work.advance(0.1, "reading", None, None)
     root = work.objects / "datasets"
@@ -54,7 +62,7 @@ def build_dataset(work: Work) -> dict[str, Any]:
     rows = manifest["rows"]
     work.tell(f"{rows['train']} rows to train on, {rows['held_out']} held out")
     digest = str(manifest["digest"])
-    facts = {**manifest, "shape": "preference"}
+    facts = {**manifest, "shape": manifest["kind"]}
     return {"dataset": {"digest": digest, "folder": str(root / digest[:12]), "facts": facts}}
 
 

@@ -1,37 +1,29 @@
-"""Preferences from a Parquet file: the columns of JSON lines, or text columns as in CSV files."""
+"""Rows of a Parquet file: the columns of JSON lines, or text columns as in CSV files."""
 
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from rlhf.data.table import MORE, NEEDED
-from rlhf.records import BadRow, Scan, row_of
+from rlhf.data.kinds import KINDS
+from rlhf.records import BadRow
 
 BATCH = 256
 """Rows that are decoded at a time."""
-ROLES = {"prompt": "user", "chosen": "assistant", "rejected": "assistant"}
+OPTIONAL = frozenset(name for kind in KINDS.values() for name in kind.more)
 
 
-def scan_parquet(path: Path) -> Scan:
-    """Every row of a Parquet file, good and bad; a row's line is its number, from 1.
+def parquet_columns(path: Path, bad: list[BadRow]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(number from 1, columns) of the rows of a Parquet file, without nulls and empty texts of provenance.
 
     Raises:
         OSError: the file cannot be opened or read.
     """
-    scan, number = Scan(), 0
     try:
-        for value in parquet_rows(path):
-            number += 1
-            try:
-                scan.rows.append((number, row_of(_columns(value))))
-            except ValueError as error:
-                scan.bad.append(BadRow(str(path), number, str(error)))
+        for number, value in enumerate(parquet_rows(path), 1):
+            yield number, _columns(value)
     except ValueError as error:
-        scan.bad.append(BadRow(str(path), 0, str(error)))
-    if not scan.rows and not scan.bad:
-        scan.bad.append(BadRow(str(path), 0, "has no rows"))
-    return scan
+        bad.append(BadRow(str(path), 0, str(error)))
 
 
 def parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
@@ -58,10 +50,7 @@ def parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
 def _columns(value: dict[str, Any]) -> dict[str, Any]:
     """One row's columns; nulls are absent, as a table has all columns in every row."""
     found = {name: _plain(cell) for name, cell in value.items() if cell is not None}
-    for name in NEEDED:
-        if isinstance(found.get(name), str):
-            found[name] = [{"role": ROLES[name], "content": found[name]}]
-    return {name: cell for name, cell in found.items() if name not in MORE or cell != ""}
+    return {name: cell for name, cell in found.items() if name not in OPTIONAL or cell != ""}
 
 
 def _plain(cell: Any) -> Any:

@@ -5,15 +5,14 @@ are verified, so that order numbers and dates stay: payment cards (ISO/IEC 7812-
 (ISO 13616, remainder 1 modulo 97).
 """
 
-import json
 import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import ip_address
-from typing import Any
 
-from rlhf.records import Message, PreferenceRow
+from rlhf.data.texts import Kept, with_texts
 
 
 def luhn(text: str) -> bool:
@@ -107,43 +106,6 @@ def redact(text: str, found: Counter[str]) -> str:
     return text
 
 
-def redact_row(row: PreferenceRow, found: Counter[str]) -> PreferenceRow:
-    """The row with messages and tools redacted; session, user and trace ids stay, they are the lineage."""
-    changed: dict[str, Any] = {
-        column: [_message(message, found) for message in getattr(row, column)]
-        for column in ("prompt", "chosen", "rejected")
-    }
-    if row.tools is not None:
-        changed["tools"] = _json(row.tools, found)
-    return row.model_copy(update=changed)
-
-
-def _message(message: Message, found: Counter[str]) -> Message:
-    changed: dict[str, Any] = {}
-    if message.content is not None:
-        changed["content"] = redact(message.content, found)
-    if message.tool_calls is not None:
-        changed["tool_calls"] = _value(message.tool_calls, found)
-    return message.model_copy(update=changed)
-
-
-def _value(value: Any, found: Counter[str]) -> Any:
-    if isinstance(value, dict):
-        return {
-            key: _json(item, found) if key == "arguments" and isinstance(item, str) else _value(item, found)
-            for key, item in value.items()
-        }
-    if isinstance(value, list):
-        return [_value(item, found) for item in value]
-    return redact(value, found) if isinstance(value, str) else value
-
-
-def _json(text: str, found: Counter[str]) -> str:
-    # Inside JSON only strings change: a number that looks like a phone number would leave no JSON behind.
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return redact(text, found)
-    before = found.total()
-    changed = _value(value, found)
-    return text if found.total() == before else json.dumps(changed, ensure_ascii=False)
+def redact_row(row: Kept, found: Counter[str]) -> Kept:
+    """The row with every text redacted; session, user and trace ids stay, they are the lineage."""
+    return with_texts(row, partial(redact, found=found))

@@ -11,25 +11,45 @@ from hashlib import sha256
 from typing import Literal
 
 from rlhf.data.near import near_pairs, prompt_words
-from rlhf.errors import DatasetError
-from rlhf.records import PreferenceRow
+from rlhf.data.texts import Kept, asked, named
+from rlhf.errors import DatasetError, Leak
+from rlhf.shapes import AnyRow
 
 Key = Literal["prompt", "session", "user"]
 KEYS: tuple[Key, ...] = ("prompt", "session", "user")
 Link = tuple[int, int, Key]
+SAID: dict[Key, str] = {"prompt": "nearly the same prompt", "session": "one session", "user": "one user"}
+SHOWN = 5
 
 
-def links(rows: Sequence[PreferenceRow], keys: Sequence[Key] = KEYS) -> Iterator[Link]:
+def links(rows: Sequence[AnyRow], keys: Sequence[Key] = KEYS) -> Iterator[Link]:
     """Pairs of rows that belong together, and why; groups hang together, not every pair is given."""
     if "prompt" in keys:
-        for one, other in near_pairs([prompt_words(row.prompt) for row in rows]):
+        for one, other in near_pairs([prompt_words(asked(row)) for row in rows]):
             yield one, other, "prompt"
     for key in ("session", "user"):
         if key in keys:
             yield from _same(rows, key)
 
 
-def groups(rows: Sequence[PreferenceRow], keys: Sequence[Key] = KEYS) -> list[list[int]]:
+def refuse_crossing(
+    where: object, train: Sequence[AnyRow], held_out: Sequence[AnyRow], keys: Sequence[Key] = KEYS
+) -> None:
+    """Make sure that no training row belongs together with a held-out row. Leak where one does."""
+    rows, border = [*train, *held_out], len(train)
+    found = [(rows[a], rows[b], key) for a, b, key in links(rows, keys) if a < border <= b]
+    if not found:
+        return
+    shown = "\n".join(
+        f"  {named(one)} and {named(other)} are of {SAID[key]}" for one, other, key in found[:SHOWN]
+    )
+    more = f"\nand {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    raise Leak(
+        f"{where} trains on what it is examined on; build it again with `dataset build`:\n{shown}{more}"
+    )
+
+
+def groups(rows: Sequence[AnyRow], keys: Sequence[Key] = KEYS) -> list[list[int]]:
     """Indices of rows that belong together, directly or through others."""
     above = list(range(len(rows)))
 
@@ -48,8 +68,8 @@ def groups(rows: Sequence[PreferenceRow], keys: Sequence[Key] = KEYS) -> list[li
 
 
 def split(
-    rows: Sequence[PreferenceRow], share: float, seed: int, keys: Sequence[Key] = KEYS
-) -> tuple[list[PreferenceRow], list[PreferenceRow]]:
+    rows: Sequence[Kept], share: float, seed: int, keys: Sequence[Key] = KEYS
+) -> tuple[list[Kept], list[Kept]]:
     """Training rows and held-out rows, each in an order of their own that the content gives.
 
     Args:
@@ -66,8 +86,8 @@ def split(
     if not held:
         raise DatasetError(_hangs_together(rows, found, keys))
     return (
-        sorted((rows[at] for at in range(len(rows)) if at not in held), key=PreferenceRow.line),
-        sorted((rows[at] for at in held), key=PreferenceRow.line),
+        sorted((rows[at] for at in range(len(rows)) if at not in held), key=lambda row: row.line()),
+        sorted((rows[at] for at in held), key=lambda row: row.line()),
     )
 
 
@@ -82,7 +102,7 @@ def _chosen(found: Sequence[Sequence[int]], target: int) -> set[int]:
     return held
 
 
-def _same(rows: Sequence[PreferenceRow], key: Literal["session", "user"]) -> Iterator[Link]:
+def _same(rows: Sequence[AnyRow], key: Literal["session", "user"]) -> Iterator[Link]:
     first: dict[str, int] = {}
     for at, row in enumerate(rows):
         name: str | None = getattr(row, key)
@@ -90,9 +110,7 @@ def _same(rows: Sequence[PreferenceRow], key: Literal["session", "user"]) -> Ite
             yield seen, at, key
 
 
-def _hangs_together(
-    rows: Sequence[PreferenceRow], found: Sequence[Sequence[int]], keys: Sequence[Key]
-) -> str:
+def _hangs_together(rows: Sequence[AnyRow], found: Sequence[Sequence[int]], keys: Sequence[Key]) -> str:
     if not rows:
         return "there are no rows to split"
     text = f"nothing can be held out: all {len(rows)} rows hang together by {', '.join(keys)}"

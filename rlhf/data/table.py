@@ -1,8 +1,9 @@
-"""Preferences from a CSV file: one question and two answers a row.
+"""Rows of a CSV file, as text: for preferences one question and two answers a row.
 
-The columns are `prompt`, `chosen` and `rejected`, as text; `pair_id`, `source`, `weight`, `session`, `user`
-and `at` may be there as well. The first row names them; commas, semicolons or tabs separate them. The rest
-is RFC 4180. An apostrophe before a formula's first character is no part of the text (OWASP, "CSV injection").
+Of preferences the columns are `prompt`, `chosen` and `rejected`; `pair_id`, `source`, `weight`, `session`,
+`user` and `at` may be there as well; those of other kinds are in `kinds`. The first row names them; commas,
+semicolons or tabs separate them. The rest is RFC 4180. An apostrophe before a formula's first character is no
+part of the text (OWASP, "CSV injection").
 """
 
 import csv
@@ -10,10 +11,10 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from rlhf.records import BadRow, Scan, decoded_lines, row_of
+from rlhf.data.kinds import KINDS, RowKind
+from rlhf.records import BadRow, decoded_lines
 
-NEEDED = ("prompt", "chosen", "rejected")
-MORE = ("pair_id", "source", "weight", "session", "user", "at")
+NEEDED, MORE = KINDS["preference"].ways[0], KINDS["preference"].more
 FORMULA = re.compile(r"'*[=+\-@\t\r]")
 """How a cell begins that a spreadsheet runs as a formula, with the apostrophes that keep it from that."""
 
@@ -28,33 +29,45 @@ def bare(cell: str) -> str:
     return cell[1:] if cell.startswith("'") and FORMULA.match(cell) else cell
 
 
-def scan_csv(path: Path) -> Scan:
-    """Every row of a CSV file, good and bad; a row's line is the one that it begins on.
+def csv_columns(
+    path: Path, bad: list[BadRow], kind: RowKind | None = None
+) -> Iterator[tuple[int, dict[str, object]]]:
+    """(line, columns) of a CSV file, a row's line being the one that it begins on; with a kind, the columns
+    have to be that kind's. What cannot be read goes to `bad`.
 
     Raises:
         OSError: the file cannot be opened or read.
     """
-    scan = Scan()
-    lines = list(decoded_lines(path, scan.bad))
-    if scan.bad:
+    before = len(bad)
+    lines = list(decoded_lines(path, bad))
+    if len(bad) > before:
         # A line that is left out could be the end of a quoted cell: what follows would be read wrongly.
-        return scan
+        return
     header = lines[0][1] if lines else ""
-    delimiter = next((d for d in ",;\t" if set(NEEDED) <= set(_cells(header, d))), ",")
+    # The delimiter under which most of the columns are known; without a kind, under which there are most.
+    known = _known(kind) if kind else ()
+    delimiter = max(",;\t", key=lambda d: len({*_cells(header, d)} & {*known}) if kind else header.count(d))
     columns = _cells(header, delimiter)
-    if problem := _header_problem(columns):
-        scan.bad.append(BadRow(str(path), 1, problem))
-        return scan
-    for number, cells in _numbered(path, (text + "\n" for _, text in lines), delimiter, scan.bad):
+    needed = _needed(columns, kind) if kind else ()
+    if problem := _header_problem(columns, needed, known):
+        bad.append(BadRow(str(path), 1, problem))
+        return
+    for number, cells in _numbered(path, (text + "\n" for _, text in lines), delimiter, bad):
         if number == 1:
             continue
         try:
-            scan.rows.append((number, row_of(_columns(columns, cells))))
+            yield number, _columns(columns, cells, needed)
         except ValueError as error:
-            scan.bad.append(BadRow(str(path), number, str(error)))
-    if not scan.rows and not scan.bad:
-        scan.bad.append(BadRow(str(path), 0, "has no rows"))
-    return scan
+            bad.append(BadRow(str(path), number, str(error)))
+
+
+def _known(kind: RowKind) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for way in (*kind.ways, kind.more) for name in way))
+
+
+def _needed(columns: list[str], kind: RowKind) -> tuple[str, ...]:
+    """The way to write a row of this kind that a table has most of."""
+    return max(kind.ways, key=lambda way: len(set(way) & set(columns)) / len(way))
 
 
 def _cells(line: str, delimiter: str) -> list[str]:
@@ -64,13 +77,13 @@ def _cells(line: str, delimiter: str) -> list[str]:
         return []
 
 
-def _header_problem(columns: list[str]) -> str:
-    if absent := [name for name in NEEDED if name not in columns]:
-        return f"the first row has no column {', '.join(absent)}; it must name {', '.join(NEEDED)}"
+def _header_problem(columns: list[str], needed: tuple[str, ...], known: tuple[str, ...]) -> str:
+    if absent := [name for name in needed if name not in columns]:
+        return f"the first row has no column {', '.join(absent)}; it must name {', '.join(needed)}"
     if twice := sorted({name for name in columns if columns.count(name) > 1}):
         return f"the first row names {', '.join(twice)} twice"
-    if unknown := [name for name in columns if name not in NEEDED + MORE]:
-        return f"has unknown columns {', '.join(map(repr, unknown))}; known are {', '.join(NEEDED + MORE)}"
+    if known and (unknown := [name for name in columns if name not in known]):
+        return f"has unknown columns {', '.join(map(repr, unknown))}; known are {', '.join(known)}"
     return ""
 
 
@@ -90,14 +103,12 @@ def _numbered(
             return
 
 
-def _columns(names: list[str], cells: list[str]) -> dict[str, object]:
+def _columns(names: list[str], cells: list[str], needed: tuple[str, ...]) -> dict[str, object]:
     if not any(cell.strip() for cell in cells):
         raise ValueError("is empty")
     if len(cells) != len(names):
         raise ValueError(f"has {len(cells)} cells, the first row has {len(names)}")
     found = dict(zip(names, map(bare, cells), strict=True))
-    if empty := [name for name in NEEDED if not found[name].strip()]:
+    if empty := [name for name in needed if not found[name].strip()]:
         raise ValueError(f"{', '.join(empty)} is empty")
-    roles = {"prompt": "user", "chosen": "assistant", "rejected": "assistant"}
-    row: dict[str, object] = {name: [{"role": roles[name], "content": found[name]}] for name in NEEDED}
-    return row | {name: found[name] for name in MORE if found.get(name, "").strip()}
+    return {name: text for name, text in found.items() if text.strip()}

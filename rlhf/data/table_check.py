@@ -11,12 +11,13 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from rlhf.data.build import read_files
 from rlhf.data.check import EXAMPLES, Finding, Level, Report, check_rows
 from rlhf.data.inspect import SHAPES, check_encoding, infer, rows_of, shape
+from rlhf.data.kinds import KINDS
 from rlhf.data.limit import MEGABYTES
 from rlhf.data.near import near_pairs, prompt_words
 from rlhf.data.pii import redact
+from rlhf.data.read import read_files
 from rlhf.records import Message, canonical
 
 NEAR = 20_000
@@ -34,8 +35,8 @@ def check_file(path: Path, name: str, megabytes: int = MEGABYTES) -> Report:
         check_encoding(path)
     table = _Table(name)
     if shape(table.read(path)) == "preference":
-        placed, bad = read_files([path], megabytes)
-        report = check_rows(placed, bad)
+        read = read_files([path], KINDS["preference"], megabytes=megabytes)
+        report = check_rows(read.placed, read.bad)
         return Report(report.rows, tuple(_named(one, path, name) for one in report.findings), report.useless)
     return table.report()
 

@@ -10,7 +10,9 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from rlhf.data.job import KEEPING
+from rlhf.data.kinds import Name
 from rlhf.data.limit import refuse_large
+from rlhf.data.steps import Declared
 from rlhf.errors import DatasetError, TrainingError
 from rlhf.jobs import APPROVAL
 from rlhf.pipelines.kinds import Kind, Parameters, Work
@@ -41,7 +43,7 @@ class Collect(Parameters):
     """Where preferences come from."""
 
     rows: str
-    """JSON lines of preferences, CSV or Parquet; empty: `planted` of our own."""
+    """JSON lines, CSV or Parquet; empty: `planted` preferences of our own."""
     planted: Annotated[int, Field(ge=1)] = 200
 
 
@@ -85,16 +87,22 @@ class Build(Parameters):
     seed: int = 0
     redact_pii: bool = False
     users_may_cross: bool = False
+    kind: Name | None = None
+    """preference, kto, sft, triplet or label; otherwise their columns say it."""
+    steps: Declared = Field(default_factory=list)
+    """What is done to rows first, such as `[{"clean": {}}, {"limit": {"tokens": 512}}]`."""
 
 
 def dataset(work: Work) -> dict[str, Any]:
     """A dataset below OBJECTS/datasets, named by its digest."""
     from rlhf.data.build import Plan, build_below
     from rlhf.data.split import KEYS
+    from rlhf.data.steps import steps_of
 
     given: Build = work.parameters
     keys = tuple(key for key in KEYS if not (given.users_may_cross and key == "user"))
-    plan = Plan(given.held_out, given.seed, given.redact_pii, keys)
+    steps = steps_of(given.steps)
+    plan = Plan(given.held_out, given.seed, given.redact_pii, keys, given.kind, steps)
     root = work.objects / "datasets"
     manifest, _ = build_below([work.path(ROWS)], root, plan, _megabytes())
     counts = manifest["rows"]

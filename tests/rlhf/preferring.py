@@ -46,9 +46,10 @@ def rows(count: int) -> list[dict[str, Any]]:
 
 
 def dataset(folder: Path, count: int = 24, held: int = 8) -> Path:
-    """A dataset folder as training reads it."""
+    """A dataset folder as training reads it; nobody's rows are on both sides."""
     folder.mkdir(parents=True, exist_ok=True)
     made = rows(count + held)
+    made[count:] = [{**row, "user": f"examiner-{i % 3}"} for i, row in enumerate(made[count:])]
     write(folder / "train.jsonl", made[:count])
     write(folder / "held_out.jsonl", made[count:])
     return folder

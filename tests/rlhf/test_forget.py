@@ -85,7 +85,7 @@ def test_a_dataset_is_withdrawn_and_says_what_it_was(data: Path, tmp_path: Path)
     assert b"for-ada" not in bytes_below(data)
     assert SECRET.encode() not in bytes_below(data)
     assert quiet(forget(data, ADA))
-    for work in (read_dataset, data_files):
+    for work in (read_dataset, lambda folder: data_files(folder, "dpo")):
         with pytest.raises(DatasetError, match=r"was withdrawn on .* because somebody whose rows it held"):
             work(folder)
     with pytest.raises(DatasetError, match="was withdrawn"):

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from rlhf.data.check import Placed, check_rows
+from rlhf.data.check import check_rows
+from rlhf.data.read import Placed
 from rlhf.records import BadRow, PreferenceRow
 from tests.rlhf.rows import plain, row, rows
 

@@ -9,7 +9,8 @@ import pytest
 from rlhf.data.build import Plan, build
 from rlhf.data.export import export
 from rlhf.data.folder import read_dataset
-from rlhf.data.table import scan_csv
+from rlhf.data.kinds import KINDS
+from rlhf.data.read import scan
 from rlhf.records import PreferenceRow, write_jsonl
 from tests.rlhf.rows import plain, row, rows
 from tests.rlhf.test_cli import rlhf
@@ -64,8 +65,8 @@ def test_csv_can_be_read_again(dataset: Path, tmp_path: Path) -> None:
     written = export(dataset, "csv", tmp_path / "out")
     assert sum(others for _, others in written.values()) == 2
     original = read_dataset(dataset)
-    assert scan_csv(tmp_path / "out" / "held_out.csv").whole() == original.held_out
-    again = scan_csv(tmp_path / "out" / "train.csv").whole()
+    assert scan(tmp_path / "out" / "held_out.csv", KINDS["preference"]).whole() == original.held_out
+    again = scan(tmp_path / "out" / "train.csv", KINDS["preference"]).whole()
     assert again == [one for one in original.train if one.tools is None and len(one.prompt) == 1]
 
 
@@ -98,6 +99,6 @@ def test_no_cell_is_run_as_a_formula_and_every_text_comes_back(tmp_path: Path, t
         with file.open(newline="", encoding="utf-8") as lines:
             cells = [cell for line in csv.reader(lines) for cell in line]
         assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@", "\t", "\r"))]
-        found += [one for _, one in scan_csv(file).rows]
+        found += [one for _, one in scan(file, KINDS["preference"]).rows]
     (special,) = [one for one in found if one.user is not None]
     assert (special.user, special.prompt[0].content, special.chosen[0].content) == (text, text, text)

@@ -11,9 +11,12 @@ import pytest
 from pyarrow import parquet
 
 from rlhf.data import inspect as module
-from rlhf.data.build import read_files
 from rlhf.data.inspect import inspect
+from rlhf.data.read import read_files
+from rlhf.data.texts import asked
+from rlhf.data.tokens import Tokens
 from rlhf.errors import DatasetError
+from rlhf.methods import STARTER
 from tests.rlhf.rows import plain
 
 
@@ -28,8 +31,12 @@ def test_columns_missing_values_and_text_are_counted(tmp_path: Path) -> None:
     assert (found["format"], found["rows"], found["shape"]) == ("jsonl", 3, "labels")
     text, label, size = found["columns"]
     assert (text["missing"], text["distinct"], text["type"]) == (0, 3, "string")
-    counts = {"characters": 12, "words": 4, "shortest": 1, "longest": 7, "mean": 4.0, "tokens": 3}
+    counts = {"characters": 12, "words": 4, "shortest": 1, "longest": 7, "mean": 4.0, "tokens": 4}
     assert text["text"] == counts
+    assert found["tokens_by"] == "estimate: 4 characters a token"
+    exact = inspect(tmp_path / "f", Tokens(STARTER))
+    assert exact["tokens_by"] == Tokens(STARTER).by
+    assert exact["columns"][0]["text"]["tokens"] == sum(map(Tokens(STARTER).count, ("one two", "four", "x")))
     assert (label["missing"], size["missing"], size["type"], size["text"]) == (2, 2, "integer", None)
 
 
@@ -104,12 +111,12 @@ def test_parquet_rows_are_preferences_with_nulls_left_out(tmp_path: Path) -> Non
     texts = [{"prompt": "why", "chosen": "so", "rejected": "no", "user": None}]
     parquet.write_table(pyarrow.Table.from_pylist(texts), tmp_path / "b.parquet")
     assert inspect(tmp_path / "a.parquet")["shape"] == "preference"
-    placed, bad = read_files([tmp_path / "a.parquet", tmp_path / "b.parquet"])
-    assert not bad
-    assert [one.row.prompt[0].content for one in placed] == ["one", "two", "why"]
+    read = read_files([tmp_path / "a.parquet", tmp_path / "b.parquet"])
+    assert not read.bad
+    assert [asked(one.row)[0].content for one in read.placed] == ["one", "two", "why"]
     wrong = [{"prompt": "why", "chosen": "so", "rejected": None}]
     parquet.write_table(pyarrow.Table.from_pylist(wrong), tmp_path / "c.parquet")
-    _, bad = read_files([tmp_path / "c.parquet"])
+    bad = read_files([tmp_path / "c.parquet"]).bad
     assert str(bad[0]).endswith("c.parquet:1: has no rejected")
 
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from rlhf.data.table import scan_csv
+from rlhf.data.kinds import KINDS
+from rlhf.data.read import scan
 from rlhf.records import PreferenceRow
 
 HEADER = b"prompt,chosen,rejected\n"
@@ -13,12 +14,12 @@ NEEDED = "; it must name prompt, chosen, rejected"
 
 def read(path: Path, content: bytes) -> list[PreferenceRow]:
     path.write_bytes(content)
-    return scan_csv(path).whole()
+    return scan(path, KINDS["preference"]).whole()
 
 
 def refused(path: Path, content: bytes) -> list[str]:
     path.write_bytes(content)
-    return [str(bad).removeprefix(str(path)) for bad in scan_csv(path).bad]
+    return [str(bad).removeprefix(str(path)) for bad in scan(path, KINDS["preference"]).bad]
 
 
 def test_a_row_becomes_a_preference(tmp_path: Path) -> None:
