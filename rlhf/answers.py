@@ -35,7 +35,7 @@ def marked(tokenizer: Any, row: Row) -> tuple[list[int], list[int]] | None:
 
 
 def answers(rows: Iterable[Row], tokenizer: Any, max_tokens: int) -> Used:
-    """`input_ids` and `labels` of the rows that fit."""
+    """`input_ids`, `labels` and `weight` of the rows that fit."""
     used = Used()
     for row in rows:
         found = marked(tokenizer, row)
@@ -44,5 +44,6 @@ def answers(rows: Iterable[Row], tokenizer: Any, max_tokens: int) -> Used:
         elif len(found[0]) > max_tokens:
             used.leave(TOO_LONG, row["row_id"])
         else:
-            used.texts.append({"input_ids": found[0], "labels": found[1]})
+            weight = row.get("weight", 1.0)
+            used.texts.append({"input_ids": found[0], "labels": found[1], "weight": weight})
     return used

@@ -19,6 +19,7 @@ from rlhf.recipe import Recipe
 from rlhf.records import read_jsonl
 from rlhf.replay import Rehearsing, rehearsal
 from rlhf.training import Tell, Trained, arguments, carry_out
+from rlhf.weights import Batch, Weighing, unweighed, weighed
 
 DEPENDS = ("method", "seed", "device", "threads", "lora", "train", "replay")
 """Blocks of the recipe that the adapter depends on."""
@@ -26,11 +27,36 @@ NOISE = 1e-3
 """Nats that a reward may be off zero before the first step."""
 
 
-class Trainer(Rehearsing, DPOTrainer):
+class Trainer(Rehearsing, Weighing, DPOTrainer):
     """TRL's, without the message to its makers."""
 
     def _send_telemetry(self) -> None:
         """Nothing leaves the machine."""
+
+    def part(self, name: str, value: Any, rows: list[int], count: int) -> Any:
+        """The batch has all chosen answers, then all rejected ones."""
+        return value[[*rows, *(count + row for row in rows)]]
+
+    def share(
+        self, whole: Batch, part: Batch, rows: float, given: tuple[Any, ...], named: dict[str, Any]
+    ) -> Any:
+        """The likelihood of chosen answers is a mean over their tokens, not over rows."""
+        mine, all_ = (
+            int(batch["completion_mask"][: len(batch["completion_mask"]) // 2, 1:].sum())
+            for batch in (part, whole)
+        )
+        trainer: Any = self
+        pairs, likelihood = trainer.args.loss_weights
+        trainer.loss_weights = [pairs, likelihood * mine / all_ / rows]
+        return rows
+
+    def compute_loss(self, model: Any, inputs: Any, *given: Any, **named: Any) -> Any:
+        """The loss as its rows weigh, and the rehearsal's."""
+        trainer: Any = self
+        try:
+            return super().compute_loss(model, inputs, *given, **named)
+        finally:
+            trainer.loss_weights = trainer.args.loss_weights
 
 
 class Dpo:
@@ -58,11 +84,12 @@ class Dpo:
         made = Trainer(
             model=model,
             args=dpo_arguments(recipe, out),
-            train_dataset=Dataset.from_list(used.texts),
-            eval_dataset=Dataset.from_list(held.texts) if held.texts else None,
+            train_dataset=Dataset.from_list(weighed(used)),
+            eval_dataset=Dataset.from_list(unweighed(held)) if held.texts else None,
             processing_class=tokenizer,
             peft_config=None if adapter is not None else lora_config(recipe.lora),
         )
+        made.keep_weights()
         made.rehearsal = rehearsal(recipe.replay, tokenizer, recipe.seed, recipe.train.max_tokens)
         # A loaded adapter has no base to go back to but the one that it began with.
         self.keep = recipe.lora.keep if adapter is None else 1.0

@@ -1,10 +1,12 @@
 """Kahneman-Tversky optimisation of an adapter (Ethayarajh et al., 2024), with TRL and PEFT: thumbs alone."""
 
 import random
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import torch
 from datasets import Dataset
 from transformers import AutoTokenizer
 from trl.trainer.kto_config import KTOConfig
@@ -18,15 +20,29 @@ from rlhf.pairs import NOT_A_PREFIX, TOO_LONG, Row, Used, completed, templated, 
 from rlhf.replay import Rehearsing, rehearsal
 from rlhf.shapes import KtoRow, read_shape
 from rlhf.training import Tell, Trained, arguments, carry_out
+from rlhf.weights import WEIGHT, Keeping, unweighed, weighed
 
 ALONE = "alone in the last batch, where the divergence needs two rows"
 
 
-class Trainer(Rehearsing, KTOTrainer):
+class Trainer(Rehearsing, Keeping, KTOTrainer):
     """TRL's, without the message to its makers."""
 
     def _send_telemetry(self) -> None:
         """Nothing leaves the machine."""
+
+    def compute_loss(self, model: Any, inputs: Any, *given: Any, **named: Any) -> Any:
+        """TRL's loss, where the weights of both kinds of thumbs are those of each row: neighbours in a batch
+        are needed for the divergence, so it is not computed in parts.
+        """
+        weights = inputs.pop(WEIGHT, None)
+        if weights is None:
+            return super().compute_loss(model, inputs, *given, **named)
+        ups = torch.as_tensor(inputs["label"], dtype=torch.bool, device=weights.device)
+        trainer: Any = self
+        trainer.desirable_weight = trainer.args.desirable_weight * weights[ups]
+        trainer.undesirable_weight = trainer.args.undesirable_weight * weights[~ups]
+        return super().compute_loss(model, inputs, *given, **named)
 
 
 class Kto:
@@ -49,10 +65,13 @@ class Kto:
         self, recipe: KtoRecipe, used: Used, held: Used, out: Path, base: Path, adapter: Path | None
     ) -> Trainer:
         """A new adapter on the base, or the one to go on from. TrainingError where all thumbs are alike."""
-        ups = sum(text["label"] for text in used.texts)
-        downs = len(used.texts) - ups
-        if not (ups and downs):
-            raise TrainingError(f"KTO needs thumbs up and down: there are {ups} up and {downs} down")
+        thumbs = Counter(bool(text["label"]) for text in used.texts)
+        if len(thumbs) < 2:
+            up, down = thumbs[True], thumbs[False]
+            raise TrainingError(f"KTO needs thumbs up and down: there are {up} up and {down} down")
+        ups, downs = (
+            sum(text["weight"] for text in used.texts if text["label"] is label) for label in (True, False)
+        )
         model = causal(base)
         if adapter is not None:
             model = load_adapter(model, adapter, trainable=True)
@@ -69,11 +88,12 @@ class Kto:
                 desirable_weight=weights[0],
                 undesirable_weight=weights[1],
             ),
-            train_dataset=Dataset.from_list(used.texts),
-            eval_dataset=Dataset.from_list(held.texts) if held.texts else None,
+            train_dataset=Dataset.from_list(weighed(used)),
+            eval_dataset=Dataset.from_list(unweighed(held)) if held.texts else None,
             processing_class=tokenizer,
             peft_config=None if adapter is not None else lora_config(recipe.lora),
         )
+        made.keep_weights()
         made.rehearsal = rehearsal(recipe.replay, tokenizer, recipe.seed, recipe.train.max_tokens)
         return made
 
@@ -115,7 +135,7 @@ def train(
 
 
 def thumbed(rows: Iterable[Row], tokenizer: Any, max_tokens: int) -> Used:
-    """`prompt`, `completion`, `label` of the rows that fit."""
+    """`prompt`, `completion`, `label` and `weight` of the rows that fit."""
     used = Used()
     for row in rows:
         head = templated(tokenizer, row["prompt"], row.get("tools"), True)
@@ -126,5 +146,5 @@ def thumbed(rows: Iterable[Row], tokenizer: Any, max_tokens: int) -> Used:
             used.leave(TOO_LONG, row["row_id"])
         else:
             text = {"prompt": head, "completion": whole[len(head) :], "label": row["label"]}
-            used.texts.append({**text, "row_id": row["row_id"]})
+            used.texts.append({**text, "weight": row.get("weight", 1.0), "row_id": row["row_id"]})
     return used

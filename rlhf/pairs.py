@@ -5,6 +5,7 @@ chat template renders the prompt differently without it. Here such rows are left
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,12 +30,17 @@ class Used:
 
     def summary(self) -> dict[str, Any]:
         """For people and files."""
-        return {"used": len(self.texts), "left_out": self.left_out}
+        return {"used": len(self.texts), "left_out": self.left_out, **self.weights()}
+
+    def weights(self) -> dict[str, dict[str, int]]:
+        """How many rows have which weight, as `weights`; empty where all count alike."""
+        found = Counter(float(text.get("weight", 1.0)) for text in self.texts)
+        return {"weights": {f"{one:g}": found[one] for one in sorted(found)}} if len(found) > 1 else {}
 
 
 @dataclass
 class Pairs(Used):
-    """Texts of pairs: `prompt`, `chosen`, `rejected`; answers end with the token that ends a turn."""
+    """Pairs: `prompt`, `chosen`, `rejected`, `weight`; answers end with the token that ends a turn."""
 
     chosen_tokens: int = 0
     """Of all usable chosen answers."""
@@ -64,7 +70,8 @@ def render(rows: Iterable[Row], tokenizer: Any, max_tokens: int) -> Pairs:
             pairs.leave(reason, row["pair_id"])
             continue
         chosen, rejected = (text[len(head) :] for text in texts)
-        pairs.texts.append({"prompt": head, "chosen": chosen, "rejected": rejected})
+        weight = row.get("weight", 1.0)
+        pairs.texts.append({"prompt": head, "chosen": chosen, "rejected": rejected, "weight": weight})
         pairs.chosen_tokens += tokens(tokenizer, chosen)
     return pairs
 

@@ -17,7 +17,7 @@ from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
 from rlhf.adapters import causal, load_adapter, lora_config, save_adapter
-from rlhf.answers import answers
+from rlhf.answers import IGNORED, answers
 from rlhf.errors import TrainingError
 from rlhf.methods import SftRecipe
 from rlhf.pairs import Used
@@ -25,13 +25,23 @@ from rlhf.replay import Rehearsing, rehearsal
 from rlhf.runs import whole_folder
 from rlhf.shapes import SftRow, read_shape
 from rlhf.training import Tell, Trained, arguments, carry_out
+from rlhf.weights import Batch, Weighing, unweighed, weighed
 
 
-class Trainer(Rehearsing, SFTTrainer):
+class Trainer(Rehearsing, Weighing, SFTTrainer):
     """TRL's, without the message to its makers."""
 
     def _send_telemetry(self) -> None:
         """Nothing leaves the machine."""
+
+    def share(
+        self, whole: Batch, part: Batch, rows: float, given: tuple[Any, ...], named: dict[str, Any]
+    ) -> Any:
+        """The mean is over tokens: those of all batches of a step where the trainer says how many."""
+        if named.get("num_items_in_batch") is not None or given[1:]:
+            return 1.0
+        tokens, all_tokens = ((batch["labels"][:, 1:] != IGNORED).sum() for batch in (part, whole))
+        return tokens / all_tokens.clamp(min=1)
 
 
 class Sft:
@@ -60,11 +70,12 @@ class Sft:
         made = Trainer(
             model=model,
             args=SFTConfig(**arguments(recipe, out), max_length=recipe.train.max_tokens),
-            train_dataset=Dataset.from_list(used.texts),
-            eval_dataset=Dataset.from_list(held.texts) if held.texts else None,
+            train_dataset=Dataset.from_list(weighed(used)),
+            eval_dataset=Dataset.from_list(unweighed(held)) if held.texts else None,
             processing_class=tokenizer,
             peft_config=lora_config(recipe.lora) if new else None,
         )
+        made.keep_weights()
         if recipe.tuning != "full":
             made.rehearsal = rehearsal(recipe.replay, tokenizer, recipe.seed, recipe.train.max_tokens)
         return made

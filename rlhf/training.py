@@ -213,4 +213,7 @@ def history(log: list[dict[str, Any]], logged: tuple[str, ...]) -> list[dict[str
 def said(what: str, used: Used) -> str:
     """A line for people: nothing is dropped silently."""
     left = "; ".join(f"{len(ids)} left out: {reason}" for reason, ids in used.left_out.items())
-    return f"{what}: {len(used.texts)} {used.called}" + (f" ({left})" if left else "")
+    weights = used.weights().get("weights", {})
+    weighed = ", ".join(f"{count} of weight {weight}" for weight, count in weights.items())
+    said = "; ".join(filter(None, (weighed, left)))
+    return f"{what}: {len(used.texts)} {used.called}" + (f" ({said})" if said else "")
