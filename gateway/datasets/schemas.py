@@ -8,7 +8,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.datasets.store import Dataset
+from rlhf.data.kinds import Name
 from rlhf.data.split import KEYS, Key
+from rlhf.data.steps import Declared
 
 NAME = r"^[A-Za-z0-9][\w. -]{0,99}$"
 Part = Literal["data", "train", "held_out", "manifest", "card"]
@@ -16,7 +18,7 @@ Target = Literal["original", "trl", "trlx", "csv"]
 
 
 class BuildIn(BaseModel):
-    """A dataset that can be trained on, from files of preferences."""
+    """A dataset that can be trained on, from files of rows of one kind."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -29,13 +31,17 @@ class BuildIn(BaseModel):
     redact_pii: bool = False
     split_by: list[Key] = Field(default=list(KEYS), min_length=1)
     """What keeps rows on one side."""
+    kind: Name | None = None
+    """What the rows are; otherwise the shape of the files says it."""
+    steps: Declared = Field(default_factory=list)
+    """What is done to rows first: `clean`, `template`, `chunk`, `limit`, each with its settings."""
 
 
 class DatasetOut(BaseModel):
     id: str
     name: str
-    kind: Literal["file", "preference"]
-    """`file` was uploaded, `preference` was built and can be trained on."""
+    kind: Literal["file"] | Name
+    """`file` was uploaded; the others were built, and are what the trainings of that kind read."""
     format: str
     state: Literal["ready", "building", "failed", "withdrawn"]
     """`withdrawn`: its rows are gone, because somebody whose rows they were was forgotten."""

@@ -21,6 +21,9 @@ from gateway.jobs.service import JobService
 from gateway.policy import Caller
 from gateway.projects.store import Project
 from rlhf.data.folder import told, withdrawal
+from rlhf.data.kinds import OF_SHAPE
+from rlhf.data.steps import refuse_unfit, steps_of
+from rlhf.errors import DatasetError
 from rlhf.jobs import Job, Kind, State
 
 LONG = 4 << 20
@@ -118,22 +121,17 @@ class Datasets:
     async def build(self, caller: Caller, project: Project, wanted: BuildIn) -> Dataset:
         """The row of a dataset that a job builds. Raises NotFound, Conflict, BadRequest."""
         sources = [await self._file(project, reference) for reference in wanted.sources]
-        for source in sources:
-            if (found := source.facts.get("shape")) != "preference":
-                raise BadRequest(
-                    f"{source.name!r} holds rows of the shape {found!r}; only preferences can be built "
-                    "from: columns prompt, chosen, rejected",
-                    param="sources",
-                )
+        kind = wanted.kind or _kind_of(sources)
+        _refuse_steps(wanted, kind)
         if await self._find(project, wanted.name):
             raise Conflict(f"A dataset {wanted.name!r} exists already; choose another name.", param="name")
-        given = wanted.model_dump(include={"held_out", "seed", "redact_pii", "split_by"})
+        given = wanted.model_dump(include={"held_out", "seed", "redact_pii", "split_by", "steps"})
         files = {source.name: str(self.files.source(source)) for source in sources}
-        steps = {"build": _step("dataset-build", {"files": files, **given})}
+        steps = {"build": _step("dataset-build", {"files": files, "kind": kind, **given})}
         job_id = await self._ask(caller, project, f"build {wanted.name}", steps)
-        row = Dataset(project_id=project.id, user_id=caller.user_id, name=wanted.name, kind="preference")
+        row = Dataset(project_id=project.id, user_id=caller.user_id, name=wanted.name, kind=kind)
         row.format, row.state, row.digest, row.bytes, row.job_id = "jsonl", "building", "", 0, job_id
-        row.facts, row.parents = {"shape": "preference"}, [source.id for source in sources]
+        row.facts, row.parents = {"shape": kind}, [source.id for source in sources]
         return await self._added(row)
 
     @unbroken
@@ -268,6 +266,29 @@ class Datasets:
 def _name_of(filename: str | None) -> str:
     stem = PurePosixPath((filename or "").replace("\\", "/")).stem
     return sub(r"[^\w. -]", "-", stem).strip(". -_")[:100] or "dataset"
+
+
+def _kind_of(sources: list[Dataset]) -> str:
+    """The kind of rows that files hold. Raises BadRequest where it is none, or several."""
+    found = {source.name: OF_SHAPE.get(str(source.facts.get("shape"))) for source in sources}
+    if strange := next((source for source in sources if found[source.name] is None), None):
+        raise BadRequest(
+            f"{strange.name!r} holds rows of the shape {strange.facts.get('shape')!r}, which are nothing to "
+            "train on; name `kind`, and `steps` with a template that writes its columns. "
+            f"Shapes: {', '.join(OF_SHAPE)}.",
+            param="sources",
+        )
+    if len(set(found.values())) > 1:
+        held = ", ".join(f"{name!r} {kind}" for name, kind in found.items())
+        raise BadRequest(f"The files hold rows of several kinds ({held}); build each alone.", param="sources")
+    return str(next(iter(found.values())))
+
+
+def _refuse_steps(wanted: BuildIn, kind: str) -> None:
+    try:
+        refuse_unfit(steps_of(wanted.steps), kind)
+    except DatasetError as error:
+        raise BadRequest(str(error), param="steps") from error
 
 
 def _step(kind: str, given: dict[str, Any]) -> dict[str, Any]:

@@ -12,8 +12,10 @@ from gateway.db.base import Base
 
 
 class Dataset(Base):
-    """`kind`: "file" is one that was uploaded, "preference" one that was built. Equal content of two projects
-    is one content on the disk and two rows. `parents` are ids of datasets that it was built from."""
+    """`kind`: "file" is one that was uploaded, else it was built and holds rows of that kind. Equal content
+    of two projects is one content on the disk and two rows. `parents` are ids of datasets that it was built
+    from.
+    """
 
     __tablename__ = "datasets"
     __table_args__ = (UniqueConstraint("project_id", "name"),)

@@ -278,10 +278,26 @@ async def test_without_a_worker_the_reason_is_told(gateway: Gateway) -> None:
     assert jobs.status_code == 502
 
 
-async def test_only_preferences_are_built_from(gateway: Gateway) -> None:
+async def test_only_what_can_be_trained_on_is_built(gateway: Gateway) -> None:
     name = await project(gateway, "shapes")
-    await send(gateway, "labels.jsonl", json.dumps({"text": "a", "label": "b"}).encode(), name)
-    body = {"name": "built", "sources": ["labels"]}
-    built = await gateway.client.post(f"{DATASETS}/build", json=body, headers={"X-Project": name})
-    assert built.status_code == 400
-    assert "'labels' holds rows of the shape 'labels'" in built.json()["error"]["message"]
+    files = {
+        "table": {"a": 1},
+        "labels": {"text": "a", "label": "b"},
+        "asked": {"query": "a", "positive": "b"},
+    }
+    for file, row in files.items():
+        await send(gateway, f"{file}.jsonl", json.dumps(row).encode(), name)
+    refused = (
+        ({"sources": ["table"]}, "'table' holds rows of the shape 'table', which are nothing to train on"),
+        ({"sources": ["labels", "asked"]}, "several kinds ('labels' label, 'asked' triplet)"),
+        (
+            {"sources": ["labels"], "steps": [{"wash": {}}]},
+            "step 1 is `wash`, which is none",
+        ),
+        ({"sources": ["labels"], "steps": [{"chunk": {"column": "text", "tokens": 32}}]}, "not for label"),
+    )
+    for more, said in refused:
+        body = {"name": "built", **more}
+        built = await gateway.client.post(f"{DATASETS}/build", json=body, headers={"X-Project": name})
+        assert built.status_code == 400
+        assert said in built.json()["error"]["message"]
