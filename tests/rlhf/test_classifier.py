@@ -42,8 +42,10 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("labels")
     strange = [{"text": f"{word} {fill}", "label": UNKNOWN} for word in STRANGE for fill in FILL[:4]]
-    write(folder / "train.jsonl", [*texts(90), *strange])
-    write(folder / "held_out.jsonl", texts(30, start=200))
+    known = [*texts(90), *strange]
+    taught = {row["text"] for row in known}
+    write(folder / "train.jsonl", known)
+    write(folder / "held_out.jsonl", [row for row in texts(60, start=200) if row["text"] not in taught])
     return folder
 
 

@@ -37,8 +37,10 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("triplets")
-    write(folder / "train.jsonl", triplets(360))
-    write(folder / "held_out.jsonl", triplets(12, start=200))
+    held_out = triplets(12, start=200)
+    examined = {row["query"] for row in held_out}
+    write(folder / "train.jsonl", [row for row in triplets(360) if row["query"] not in examined])
+    write(folder / "held_out.jsonl", held_out)
     return folder
 
 
