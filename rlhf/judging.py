@@ -3,8 +3,9 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from rlhf.data.build import counter_of, token_facts
 from rlhf.data.folder import Dataset, read_dataset, write_dataset
 from rlhf.data.split import KEYS, links, split
 from rlhf.errors import Leak, RecipeError
@@ -70,7 +71,7 @@ def learnt_from(run: Path) -> list[PreferenceRow]:
     return read_jsonl(file)
 
 
-def refuse_seen(seen: Sequence[PreferenceRow], dataset: Dataset) -> None:
+def refuse_seen(seen: Sequence[PreferenceRow], dataset: Dataset[Any]) -> None:
     """Leak where rows that the judge learnt from belong together with rows that are trained on or held out:
     the judge would like what it knows, and the adapter would learn the judge.
     """
@@ -98,11 +99,13 @@ def halved(dataset: Path, root: Path, share: float, seed: int) -> tuple[Path, Pa
         parent = {"file": dataset.name, "sha256": whole.digest, "rows": len(whole.train)}
         left = {"the other half": len(whole.train) - len(rows)}
         facts = {
+            "kind": whole.manifest["kind"],
             "parents": [parent],
             "transform": transform,
             "left_out": left,
             "findings": {},
             "redacted": {},
+            "tokens": token_facts(rows, whole.held_out, counter_of(whole.manifest["kind"])),
         }
         folder = root / f"{whole.digest[:12]}-{name}-{seed}"
         write_dataset(folder, rows, whole.held_out, facts)
