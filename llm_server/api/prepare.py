@@ -9,6 +9,7 @@ from typing import Any
 from llm_server.api.schemas import ChatRequest, Generation, Message, ResponseFormat
 from llm_server.catalog import ChatModel
 from llm_server.constraints.cells import cells_grammar
+from llm_server.constraints.days import with_days
 from llm_server.constraints.fitting import Embed, best, narrowed
 from llm_server.constraints.quotes import quotes, quotes_grammar
 from llm_server.constraints.tools import CallGrammar, Words, schema_grammar
@@ -213,7 +214,8 @@ def _guide(
     offered = _offered(functions, choice)
     users = tuple(message["content"] for message in messages if message["role"] == "user")
     if model.small:
-        offered = [narrowed(function, users) for function in offered]
+        said = (message["content"] or "" for message in messages if message["role"] != "system")
+        offered = [narrowed(function, users) for function in with_days(offered, said)]
     calls = CallGrammar(offered, Words(users, free_literals=not model.small))
     named = isinstance(choice, dict) and choice.get("type") != "allowed_tools"
     mode = choice.get("allowed_tools", choice).get("mode", "auto") if isinstance(choice, dict) else choice

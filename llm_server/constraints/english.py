@@ -14,6 +14,8 @@ OPENERS: list[str] = _WORDS["openers"].split()
 COUNTED: dict[str, int] = _WORDS["counted"]
 """Numbers by their words; `one` says too many other things."""
 MONTHS: list[str] = _WORDS["months"].split()
+DAYS: list[str] = _WORDS["days"].split()
+"""Words that name a day."""
 MEASURES: dict[str, frozenset[str]] = {
     word: frozenset(parts.split()) for words, parts in _WORDS["measures"].items() for word in words.split()
 }

@@ -82,7 +82,6 @@ def write_card(model: Path, report: Path, run: Path) -> None:
         parameters=parameters(model) / 1e6,
         vocabulary=config["vocab_size"],
         minutes=last["minutes"],
-        threads=2,
         tokens=last["tokens"] / 1e6,
         steps=last["step"],
         loss=last["loss"],
