@@ -90,13 +90,13 @@ class Places:
                 raise TracesError(f"{file} holds no keys of a trace store", KEYS_HELP) from None
         return Traces(host, public, secret)
 
-    def model(self, url: str, model: str, temperature: float) -> SecondAnswers:
-        """The server for second answers; ours where nothing else is named."""
+    def model(self, url: str, model: str, temperature: float, traces: Traces) -> SecondAnswers:
+        """The server for second answers, each of which becomes a trace; ours where nothing else is named."""
         url, key = url or self._settings.model_url, self._settings.model_key.get_secret_value()
         if not url:
             url = (self._running("llm_server.json") or "http://127.0.0.1:8000") + "/v1"
             key = key or self._secret("llm-api-key")
-        return SecondAnswers(url, key, model, temperature)
+        return SecondAnswers(url, key, model, temperature, traces)
 
     def _running(self, name: str) -> str:
         try:

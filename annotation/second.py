@@ -1,14 +1,16 @@
 """A second answer to a prompt, from any OpenAI-compatible server."""
 
 import json
+from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
 import httpx
 
 from annotation.errors import ModelError
+from annotation.spans import second_answer
 from annotation.tasks import Answer
-from annotation.traces import Generation
+from annotation.traces import Generation, Traces
 from rlhf.records import Message, Trace
 
 TRIES = 3
@@ -21,11 +23,21 @@ class SecondAnswers:
     Args:
         url: ends in /v1.
         model: of the server, for example a base model with another adapter; empty is the first answer's.
+        traces: where each answer that is kept becomes a trace, so that what is learnt from it can be looked
+            up; None keeps no trace.
     """
 
-    def __init__(self, url: str, key: str, model: str, temperature: float, max_tokens: int = 512) -> None:
+    def __init__(
+        self,
+        url: str,
+        key: str,
+        model: str,
+        temperature: float,
+        traces: Traces | None = None,
+        max_tokens: int = 512,
+    ) -> None:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self._url, self._model = url.rstrip("/"), model
+        self._url, self._model, self._traces = url.rstrip("/"), model, traces
         self._options: dict[str, Any] = {"temperature": temperature, "max_tokens": max_tokens}
         try:
             self._http = httpx.Client(base_url=self._url, headers=headers, timeout=600, trust_env=False)
@@ -46,6 +58,7 @@ class SecondAnswers:
 
         Raises:
             ModelError: the server does not answer or refuses.
+            TracesError: the trace cannot be kept.
         """
         first = (generation.answer[-1].content or "").strip()
         body: dict[str, Any] = {
@@ -56,14 +69,31 @@ class SecondAnswers:
         if generation.tools:
             body |= {"tools": json.loads(generation.tools), "tool_choice": "none"}
         for attempt in range(earlier * TRIES, (earlier + 1) * TRIES):
-            answer = self._ask({**body, "seed": _seed(generation, attempt)})
+            asked, began = {**body, "seed": _seed(generation, attempt)}, datetime.now(UTC)
+            answer = self._ask(asked)
             text = answer["choices"][0]["message"].get("content") or ""
             if text.strip() and text.strip() != first:
-                trace = Trace(
-                    trace_id=generation.trace.trace_id, generation_id=answer["id"], model=answer["model"]
-                )
+                trace = self._traced(generation, asked, answer, began)
                 return Answer(messages=[Message(role="assistant", content=text)], trace=trace)
         return None
+
+    def _traced(
+        self, generation: Generation, asked: dict[str, Any], answer: dict[str, Any], began: datetime
+    ) -> Trace | None:
+        """Kept before anybody sees the answer: what names a trace can be followed to it."""
+        if self._traces is None:
+            return None
+        trace, export = second_answer(
+            generation.trace,
+            asked,
+            answer,
+            (began, datetime.now(UTC)),
+            session=generation.session,
+            user=generation.user,
+            project=generation.project,
+        )
+        self._traces.keep(export)
+        return trace
 
     def _ask(self, body: dict[str, Any]) -> dict[str, Any]:
         try:

@@ -13,6 +13,7 @@ from urllib.parse import quote
 import httpx
 
 from annotation.errors import TracesError
+from annotation.spans import ANSWERS
 from rlhf.records import Message, Trace
 
 Json = dict[str, Any]
@@ -67,11 +68,16 @@ class Traces:
         """Let go of the connections."""
         self._http.close()
 
-    def generations(self, since: datetime | None = None) -> Iterator[Generation]:
-        """The newest first. Generations that called tools, failed or hold more than text are left out."""
+    def generations(
+        self, since: datetime | None = None, until: datetime | None = None
+    ) -> Iterator[Generation]:
+        """The newest first. Generations that called tools, failed or hold more than text are left out, and so
+        are second answers."""
         query: Json = {"type": "GENERATION", "fields": "basic,io,metadata,model"}
         if since:
             query["fromStartTime"] = since.isoformat()
+        if until:
+            query["toStartTime"] = until.isoformat()
         for row in self._pages("/api/public/v2/observations", query):
             if found := generation_of(row):
                 yield found
@@ -97,17 +103,20 @@ class Traces:
         """Take a score back; one that is not there is no error."""
         self._ask("DELETE", f"{SCORES}/{quote(score, safe='')}", missing_ok=True)
 
+    def keep(self, export: Json) -> None:
+        """Send spans, as OTLP has them in JSON. Sent twice they are there once."""
+        self._ask("POST", "/api/public/otel/v1/traces", json=export)
+
     def _pages(self, path: str, query: Json) -> Iterator[Json]:
         cursor: str | None = None
         while True:
-            page = self._get(path, {**query, "limit": PAGE, **({"cursor": cursor} if cursor else {})})
+            page = self._ask(
+                "GET", path, params={**query, "limit": PAGE, **({"cursor": cursor} if cursor else {})}
+            )
             yield from page["data"]
             cursor = page["meta"].get("cursor")
             if not cursor:
                 return
-
-    def _get(self, path: str, query: Json) -> Json:
-        return self._ask("GET", path, params=query)
 
     def _ask(self, method: str, path: str, missing_ok: bool = False, **given: Any) -> Json:
         try:
@@ -123,7 +132,7 @@ class Traces:
             return {}
         try:
             answer.raise_for_status()
-            return dict(answer.json())
+            return dict(answer.json() if answer.content else {})
         except (httpx.HTTPStatusError, ValueError):
             text = (
                 f"the trace store at {self.host} answers {answer.status_code} to {path}: {answer.text[:200]}"
@@ -139,6 +148,8 @@ def generation_of(row: Json) -> Generation | None:
         if answer.tool_calls or not (answer.content or "").strip() or not prompt:
             return None
         metadata = row.get("metadata") or {}
+        if ANSWERS in metadata:
+            return None
         return Generation(
             trace=Trace(trace_id=row["traceId"], generation_id=row["id"], model=row.get("model") or ""),
             at=datetime.fromisoformat(row["startTime"]),

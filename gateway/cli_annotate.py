@@ -292,10 +292,11 @@ def _mine(
     from annotation.pairs import fill, read
     from annotation.places import since
 
-    with closing(places.traces()) as traces, _console().status("Reading traces"):
-        mined = read(traces, since(begin), project)
-    with closing(places.model(*asked)) as model, _bar("Second answers") as bar:
-        same = fill(record, mined, model if limit else None, limit, bar)
+    with closing(places.traces()) as traces:
+        with _console().status("Reading traces"):
+            mined = read(traces, since(begin), project)
+        with closing(places.model(*asked, traces)) as model, _bar("Second answers") as bar:
+            same = fill(record, mined, model if limit else None, limit, bar)
     _say(
         f"From traces: {len(mined.rows)} preferences of users, {len(mined.tasks)} pairs, "
         f"{len(mined.alone)} answers alone"

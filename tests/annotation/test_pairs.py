@@ -142,13 +142,20 @@ def alone(number: int, text: str = "First.") -> Generation:
     )
 
 
-def test_a_second_answer_makes_a_task_once_and_the_rest_later(tmp_path: Path) -> None:
+def open_traces(store: TraceServer) -> Traces:
+    return Traces(store.host, store.public_key, store.secret_key)
+
+
+def test_a_second_answer_makes_a_task_once_and_the_rest_later(store: TraceServer, tmp_path: Path) -> None:
     # The last one's answer is what the echo says anyway: no second answer is another one.
     generations = [alone(1), alone(2), alone(3), alone(0, "Question 0?")]
     record = Record(tmp_path / "record")
     with process({"LLM_BACKEND": "echo", "LLM_DATA": str(tmp_path)}) as (_, url):
         name = httpx.get(f"{url}/v1/models", trust_env=False).json()["data"][0]["id"]
-        with closing(SecondAnswers(f"{url}/v1", "", name, 1.0)) as model:
+        with (
+            closing(open_traces(store)) as traces,
+            closing(SecondAnswers(f"{url}/v1", "", name, 1.0, traces)) as model,
+        ):
             seen: list[tuple[int, int]] = []
             assert fill(record, mine(generations, []), model, 2, lambda *told: seen.append(told)) == 0
             assert seen == [(0, 2), (1, 2), (2, 2)]
@@ -169,8 +176,21 @@ def test_a_second_answer_makes_a_task_once_and_the_rest_later(tmp_path: Path) ->
     assert set(answers) == {"First.", "Question 3?"}
     second = answers["Question 3?"].trace
     assert second is not None
-    assert (second.trace_id, second.model) == ("t3", name)
-    assert second.generation_id.startswith("chatcmpl")
+    assert second.model == name
+    query = {"traceId": second.trace_id, "fields": "basic,io,metadata,model"}
+    auth = (store.public_key, store.secret_key)
+    (kept,) = httpx.get(
+        f"{store.host}/api/public/v2/observations", params=query, auth=auth, trust_env=False
+    ).json()["data"]
+    # The name in the task leads to one generation, with what was asked, what came back and for whom.
+    assert (kept["id"], kept["type"], kept["model"]) == (second.generation_id, "GENERATION", name)
+    assert "Question 3?" in kept["input"]
+    assert json.loads(kept["output"])["content"] == "Question 3?"
+    assert (kept["userId"], kept["sessionId"]) == ("u", "s")
+    assert kept["metadata"]["second_answer_to"] == "t3"
+    # Nobody has read it: it is no answer to look for pairs with.
+    with closing(open_traces(store)) as traces:
+        assert second.trace_id not in {one.trace.trace_id for one in traces.generations()}
 
 
 def test_what_is_kept_stays_when_the_model_server_goes(tmp_path: Path) -> None:
