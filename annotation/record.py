@@ -13,6 +13,7 @@ Every file appears as a whole or stays as it was.
 
 import fcntl
 import json
+import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager
@@ -162,6 +163,12 @@ class Record:
             write_jsonl(self.folder / "direct.jsonl", rows)
         self._write("tasks.jsonl", (task.plain() for task in tasks if task.task_id not in theirs))
         return Removed(len(theirs), judgements, len(direct) - len(rows))
+
+    def drop(self) -> None:
+        """Forget everything."""
+        with self._writing():
+            if self.folder.exists():
+                shutil.rmtree(self.folder)
 
     def gone(self) -> None:
         """Note that Label Studio has none of those that were leaving."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gateway.cli_annotate import app as annotate
+from gateway.cli_collect import collect
 from gateway.cli_errors import CommandError
 from gateway.cli_jobs import app as jobs
 from gateway.cli_models import app as models
@@ -34,6 +35,7 @@ app.add_typer(jobs)
 app.add_typer(pipeline, name="pipeline")
 app.add_typer(models, name="models")
 app.add_typer(traces, name="traces")
+annotate.command()(collect)
 app.add_typer(annotate, name="annotate")
 
 DataOption = Annotated[

@@ -34,11 +34,9 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
     help="Have people compare two answers, blind, and train on what they say.\n\n"
-    "Without Label Studio: the console's page does the same. With it, in this order:\n\n"
-    "  loopyard annotate serve\n\n"
-    "  loopyard annotate push --project demo --since 7d\n\n"
-    "  loopyard annotate pull --project demo --follow\n\n"
-    "  loopyard annotate quality --project demo\n\n"
+    "On the console's page: `loopyard annotate collect`. In Label Studio, in this order:\n\n"
+    "  loopyard annotate serve\n\n  loopyard annotate push --project demo --since 7d\n\n"
+    "  loopyard annotate pull --project demo --follow\n\n  loopyard annotate quality --project demo\n\n"
     "  loopyard annotate export --project demo --format trl --out export\n\n"
     "A Label Studio of your own is named by LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY.",
 )

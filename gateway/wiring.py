@@ -14,6 +14,8 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from gateway.accounts.service import Accounts
 from gateway.agents.service import AgentList
+from gateway.annotation.collect import Collections
+from gateway.annotation.places import places_of
 from gateway.annotation.service import Annotations
 from gateway.audit.service import Audit
 from gateway.callback import Callbacks
@@ -77,6 +79,7 @@ class Services:
     """To the trace store."""
     traces: TraceView
     annotations: Annotations
+    collections: Collections
     callbacks: Callbacks
     audit: Audit
     jobs: JobService
@@ -118,6 +121,10 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         if tracing:
             stack.push_async_callback(asyncio.to_thread, tracing.close)
         outbox = ScoreOutbox(database, tracing)
+        places = places_of(settings)
+        annotations = Annotations(database, outbox, places)
+        collections = Collections(database, annotations, places)
+        stack.push_async_callback(collections.close)
         source = await stack.enter_async_context(open_source(lambda: sink_of(settings)))
         comparisons = Comparisons(database, outbox, source, models, settings)
         stack.callback(comparisons.close)
@@ -141,7 +148,8 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             outbox=outbox,
             relay=await stack.enter_async_context(open_relay(settings.traces_url)),
             traces=TraceView(database, source),
-            annotations=Annotations(database, outbox),
+            annotations=annotations,
+            collections=collections,
             audit=Audit(database),
             jobs=jobs,
             datasets=Datasets(database, jobs, files, settings.upload_megabytes << 20),

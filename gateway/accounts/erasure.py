@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import delete
 
 from annotation.forget import Forgotten, forget
-from annotation.places import Places
-from annotation.settings import Settings as AnnotationSettings
 from gateway.accounts.schemas import (
     AdapterOut,
     AnnotationErased,
@@ -26,6 +24,7 @@ from gateway.accounts.schemas import (
 )
 from gateway.accounts.store import User
 from gateway.accounts.traces import UserTraces
+from gateway.annotation.places import places_of
 from gateway.datasets import child
 from gateway.datasets.files import SHORT
 from gateway.db.database import unbroken
@@ -134,11 +133,14 @@ class Erasure:
         self, user: str, traces: frozenset[str], unreached: list[Unreached]
     ) -> AnnotationErased:
         tasks, judgements = await self._services.annotations.forget(user, traces)
-        done: Forgotten = await asyncio.to_thread(forget, self._places(), user, traces)
+        done: Forgotten = await asyncio.to_thread(forget, places_of(self._settings), user, traces)
         unreached += [
             Unreached(place="annotation", what=one.what, why=one.why, remedy=one.remedy)
             for one in done.missed
         ]
+        if self._services.collections.running():
+            what, why = "pairs that are being collected", "the run may have read words of theirs"
+            unreached.append(Unreached(place="annotation", what=what, why=why, remedy=WHEN_ENDED))
         return AnnotationErased(
             tasks=tasks + done.tasks,
             judgements=judgements + done.judgements,
@@ -166,13 +168,6 @@ class Erasure:
             unreached.append(Unreached(place="datasets", what=what, why=why, remedy=WHEN_ENDED))
         adapters = [f"{one['name']}@{one['version']}" for one in done["adapters"]]
         return _datasets(done, await self._services.datasets.names()), adapters
-
-    def _places(self) -> Places:
-        given = AnnotationSettings.model_construct(
-            label_studio_url=self._settings.label_studio_url,
-            label_studio_token=self._settings.label_studio_token,
-        )
-        return Places(self._settings.data, given)
 
     def _registry(self) -> Registry:
         return Registry(self._settings.data.absolute())

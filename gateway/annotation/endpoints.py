@@ -6,9 +6,18 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, File, Response, UploadFile
 
-from gateway.annotation.schemas import Format, JudgementIn, Next, Progress, Uploaded
+from gateway.annotation.schemas import (
+    Collected,
+    CollectIn,
+    Format,
+    JudgementIn,
+    Next,
+    Progress,
+    Standing,
+    Uploaded,
+)
 from gateway.annotation.service import MOST_BYTES
-from gateway.deps import CallerDep, ProjectDep, ServicesDep, needs
+from gateway.deps import CallerDep, ProjectDep, RequestId, ServicesDep, needs
 from gateway.policy import Scope
 
 router = APIRouter(prefix="/annotation/{project}", tags=["annotation"], dependencies=[needs(Scope.CHAT)])
@@ -20,6 +29,43 @@ async def upload(file: Annotated[UploadFile, File()], found: ProjectDep, service
     """Pairs as JSON lines; a bad line is named, and then nothing is taken."""
     content = await file.read(MOST_BYTES + 1)
     return await services.annotations.upload(found.id, content, file.filename or "the file")
+
+
+@router.post("/collect", status_code=202, dependencies=[needs(Scope.MANAGE)])
+async def collect(
+    body: CollectIn, found: ProjectDep, services: ServicesDep, caller: CallerDep, request_id: RequestId
+) -> Collected:
+    """Preferences and tasks out of the project's traces. It goes on by itself; GET says how far it is."""
+    facts = {"since": body.since, "until": body.until, "to": body.to}
+    async with services.audit.act(caller, request_id, "annotation.collect", found.id, **facts):
+        return services.collections.start(found, body)
+
+
+@router.get("/collect", dependencies=[needs(Scope.MANAGE)])
+async def collected(found: ProjectDep, services: ServicesDep) -> Collected:
+    return services.collections.state(found.id)
+
+
+@router.delete("/collect", dependencies=[needs(Scope.MANAGE)])
+async def stop_collecting(found: ProjectDep, services: ServicesDep) -> Collected:
+    """It ends after the answer that it waits for."""
+    return services.collections.stop(found.id)
+
+
+@router.get("/standing", dependencies=[needs(Scope.MANAGE)])
+async def standing(found: ProjectDep, services: ServicesDep) -> Standing:
+    """How many tasks are judged, and how many rows there are."""
+    return await services.annotations.standing(found)
+
+
+@router.post("/pull", dependencies=[needs(Scope.MANAGE)])
+async def pull(
+    found: ProjectDep, services: ServicesDep, caller: CallerDep, request_id: RequestId
+) -> Standing:
+    """Fetch what was judged in Label Studio."""
+    async with services.audit.act(caller, request_id, "annotation.pull", found.id):
+        await services.annotations.pull(found)
+    return await services.annotations.standing(found)
 
 
 @router.get("/next")
@@ -57,8 +103,9 @@ async def quality(found: ProjectDep, services: ServicesDep) -> dict[str, Any]:
 
 @router.get("/export", dependencies=[needs(Scope.MANAGE)])
 async def export(found: ProjectDep, services: ServicesDep, format: Format = "jsonl") -> Response:
-    """Preference rows: of this product, of TRL, of TRLx, or as CSV."""
-    content = await services.annotations.export(found.id, format)
+    """Preference rows, wherever they were given: here, in Label Studio, or by users in their chats. Of this
+    product, of TRL, of TRLx, or as CSV."""
+    content = await services.annotations.export(found, format)
     suffix = "csv" if format == "csv" else "jsonl"
     headers = {"Content-Disposition": f'attachment; filename="preferences.{suffix}"'}
     return Response(content, media_type=TYPES.get(format, "application/x-ndjson"), headers=headers)

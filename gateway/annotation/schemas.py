@@ -65,3 +65,56 @@ class Uploaded(BaseModel):
     added: int
     known: int
     """Tasks that were there already, with the same content."""
+
+
+class CollectIn(BaseModel):
+    """Which traces of the project, and what is made of them."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    since: str = Field(default="30d", max_length=40)
+    """Answers from then on: a date, or so long ago (36h, 7d, 2w)."""
+    until: str | None = Field(default=None, max_length=40)
+    second: int = Field(default=20, ge=0, le=1_000)
+    """Answers that get a second one of a model; those that somebody disliked first."""
+    model: str = Field(default="", max_length=300)
+    """For second answers, such as base:adapter; the one that answered first where it is empty."""
+    temperature: float = Field(default=1.0, ge=0, le=2)
+    again: float = Field(default=0.1, ge=0, le=1)
+    """Share of the pairs that is shown twice, sides changed, for the flip rate."""
+    known: float = Field(default=0.1, ge=0, le=1)
+    """Share of tasks with a known answer, made of users' corrections."""
+    to: Literal["console", "label_studio", "nowhere"] = "console"
+    """Who shows the tasks. `nowhere` keeps what users said themselves, and pairs for later."""
+
+
+class Collected(BaseModel):
+    """A run of that. `done` of `total` of what it is `doing`."""
+
+    state: Literal["running", "done", "failed", "stopped"] = "running"
+    doing: str = ""
+    done: int = 0
+    total: int = 0
+    preferences: int = 0
+    """Rows that users gave themselves: corrections, and a thumb up and one down on one prompt."""
+    pairs: int = 0
+    """Two answers to one prompt that were there already."""
+    alone: int = 0
+    """Answers without another one to the same prompt."""
+    same: int = 0
+    """Second answers that were no other ones."""
+    added: int = 0
+    """Tasks that are new where they are shown, those that come twice and those with a known answer too."""
+    error: str = ""
+    began_at: datetime
+    ended_at: datetime | None = None
+
+
+class Standing(BaseModel):
+    """How far judging has come, on the console's page and, as it was pulled last, in Label Studio."""
+
+    tasks: int
+    judged: int
+    """Tasks on which somebody has said something."""
+    preferences: int
+    """Rows that the project gives now."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
@@ -16,6 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from annotation.errors import AnnotationError
 from annotation.pair_files import read_tasks
+from annotation.places import Places
+from annotation.pull import pull
 from annotation.quality import quality
 from annotation.scores import Score, scores_of
 from annotation.tasks import Judgement, Task, preferences
@@ -28,16 +31,19 @@ from gateway.annotation.schemas import (
     Next,
     Progress,
     SideOut,
+    Standing,
     TaskOut,
     Uploaded,
 )
 from gateway.annotation.store import AnnotationJudgement, AnnotationTask
 from gateway.db.database import Database, unbroken
-from gateway.errors import BadRequest, Conflict, NotFound, TooLarge
+from gateway.errors import BadRequest, Conflict, NotFound, TooLarge, UpstreamFailed
 from gateway.policy import Caller
+from gateway.projects.store import Project
 from gateway.scores.service import ScoreOutbox
 from gateway.trace_view.store import owners
 from rlhf.data.export import FITS, WRITERS
+from rlhf.records import PreferenceRow
 
 T = TypeVar("T")
 MOST_BYTES = 32 << 20
@@ -47,15 +53,22 @@ MOST_TASKS = 20_000
 
 
 class Annotations:
-    def __init__(self, database: Database, outbox: ScoreOutbox) -> None:
+    """`places`: where Label Studio is, and the records of what came from there and from traces."""
+
+    def __init__(self, database: Database, outbox: ScoreOutbox, places: Places) -> None:
         self._database = database
         self._outbox = outbox
+        self._places = places
 
     async def upload(self, project_id: str, content: bytes, name: str) -> Uploaded:
         """All pairs of a file, or none. Raises BadRequest naming each bad line, TooLarge, Conflict."""
         if len(content) > MOST_BYTES:
             raise TooLarge(f"A file of pairs may have {MOST_BYTES >> 20} MB.")
         tasks = await asyncio.to_thread(_read, content, name)
+        return await self.add(project_id, tasks)
+
+    async def add(self, project_id: str, tasks: Sequence[Task]) -> Uploaded:
+        """Those that are new, in the order in which they are to be judged. Raises TooLarge, Conflict."""
         return await _twice(lambda: self._add(project_id, tasks))
 
     @unbroken
@@ -154,11 +167,52 @@ class Annotations:
         shown = [{"name": names.get(key, key[-6:]), **numbers} for key, numbers in people.items()]
         return {**found, "annotators": shown}
 
-    async def export(self, project_id: str, wanted: Format) -> bytes:
-        """The judgements as preference rows: this product's own lines, TRL's, TRLx's, or CSV. Pairs that a
-        format has no place for are left out, as `rlhf data export` does."""
-        tasks, judgements, _ = await self._all(project_id)
-        return await asyncio.to_thread(_written, tasks, judgements, wanted)
+    async def export(self, project: Project, wanted: Format) -> bytes:
+        """The project's preference rows: this product's own lines, TRL's, TRLx's, or CSV. Pairs that a format
+        has no place for are left out, as `rlhf data export` does. Raises UpstreamFailed."""
+        tasks, judgements, _ = await self._all(project.id)
+        return await self._aside(lambda: _written(self._rows(project, tasks, judgements), wanted))
+
+    async def standing(self, project: Project) -> Standing:
+        """How far judging has come. Raises UpstreamFailed."""
+        tasks, judgements, _ = await self._all(project.id)
+
+        def counted() -> Standing:
+            record = self._places.record(project.name)
+            here, there = {task.task_id for task in tasks}, {task.task_id for task in record.tasks()}
+            said = {one.task_id for one in (*judgements, *record.judgements())}
+            rows = self._rows(project, tasks, judgements)
+            return Standing(tasks=len(here | there), judged=len(said & (here | there)), preferences=len(rows))
+
+        return await self._aside(counted)
+
+    async def pull(self, project: Project) -> None:
+        """Bring the record up to date with Label Studio. Raises UpstreamFailed."""
+
+        def pulled() -> None:
+            with closing(self._places.studio()) as studio:
+                pull(studio, self._places.record(project.name), project.name)
+
+        await self._aside(pulled)
+
+    async def drop(self, project: Project) -> None:
+        """What is known of a project that is deleted: another one of its name must not find it."""
+        await self._aside(lambda: self._places.record(project.name).drop())
+
+    def _rows(
+        self, project: Project, tasks: Sequence[Task], judgements: Sequence[Judgement]
+    ) -> list[PreferenceRow]:
+        """Judged here, judged in Label Studio, and said by users in their chats."""
+        named = {task.task_id: task for task in tasks}
+        here = [row for judgement in judgements for row in preferences(named[judgement.task_id], judgement)]
+        return [*here, *self._places.record(project.name).rows()]
+
+    async def _aside(self, work: Callable[[], T]) -> T:
+        try:
+            return await asyncio.to_thread(work)
+        except AnnotationError as error:
+            text = str(error)
+            raise UpstreamFailed(f"{text[:1].upper()}{text[1:]}. {error.remedy}".strip()) from error
 
     @unbroken
     async def _all(self, project_id: str) -> tuple[list[Task], list[Judgement], dict[str, str]]:
@@ -203,9 +257,7 @@ def _read(content: bytes, name: str) -> list[Task]:
             raise BadRequest(f"{told}\n{error.remedy}".strip(), param="file") from error
 
 
-def _written(tasks: Sequence[Task], judgements: Sequence[Judgement], wanted: Format) -> bytes:
-    named = {task.task_id: task for task in tasks}
-    rows = [row for judgement in judgements for row in preferences(named[judgement.task_id], judgement)]
+def _written(rows: Sequence[PreferenceRow], wanted: Format) -> bytes:
     if wanted == "jsonl":
         return b"".join(row.line().encode() + b"\n" for row in rows)
     return b"".join(WRITERS[wanted]([row for row in rows if FITS[wanted](row)]))

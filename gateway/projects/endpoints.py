@@ -34,9 +34,10 @@ async def project(found: ProjectDep, services: ServicesDep) -> ProjectOut:
 
 @router.delete("/{project}", status_code=204, dependencies=[needs(Scope.MANAGE)])
 async def delete_project(found: ProjectDep, services: ServicesDep) -> Response:
-    """Deletes the project with its documents, databases and conversations."""
+    """Deletes the project with its documents, databases, conversations and annotation."""
     for document in await services.documents.of(found.id):
         await services.documents.delete(found.id, document.id)
     await services.datasets.clear(found)
+    await services.annotations.drop(found)
     await services.projects.delete(found)
     return Response(status_code=204)

@@ -13,6 +13,8 @@ from gateway.projects.store import Project
 
 PREVIEW = 300
 """Characters of a question or an answer in a list."""
+TOGETHER = 500
+"""Ids in one statement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,3 +60,14 @@ async def saying(session: AsyncSession, traces: Sequence[str], text: str) -> set
     """Those of the traces whose question or answer holds a text, in any case."""
     holds = Message.content.icontains(text, autoescape=True)
     return set(await session.scalars(select(Message.trace_id).where(Message.trace_id.in_(traces), holds)))
+
+
+async def of_project(session: AsyncSession, project_id: str, traces: Sequence[str]) -> set[str]:
+    """Those of the traces that are chats of a project."""
+    query = select(Message.trace_id).join(Conversation, Message.conversation_id == Conversation.id)
+    query = query.where(Conversation.project_id == project_id)
+    found: set[str] = set()
+    for at in range(0, len(traces), TOGETHER):
+        some = query.where(Message.trace_id.in_(traces[at : at + TOGETHER]))
+        found.update(trace for trace in await session.scalars(some) if trace)
+    return found
