@@ -50,10 +50,34 @@ export interface Quality extends Measures {
   annotators: (Measures & { name: string; judgements: number })[];
 }
 
+export interface CollectIn {
+  since: string;
+  second: number;
+  model: string;
+  temperature: number;
+}
+
+/** A run that makes rows and pairs of a project's chats. */
+export interface Collected {
+  state: "running" | "done" | "failed" | "stopped";
+  doing: string;
+  done: number;
+  total: number;
+  preferences: number;
+  same: number;
+  added: number;
+  error: string;
+}
+
 export type Format = "jsonl" | "trl" | "trlx" | "csv";
 
 const at = (project: string) => `/annotation/${encodeURIComponent(project)}`;
 
+export const collect = (client: Client, project: string, wanted: CollectIn) =>
+  client.send<Collected>("POST", `${at(project)}/collect`, wanted);
+export const collected = (client: Client, project: string) => client.get<Collected>(`${at(project)}/collect`);
+export const stopCollecting = (client: Client, project: string) =>
+  client.send<Collected>("DELETE", `${at(project)}/collect`);
 export const nextTask = (client: Client, project: string, skipped: boolean) =>
   client.get<Next>(`${at(project)}/next?skipped=${skipped}`);
 export const judge = (client: Client, project: string, task: string, judgement: Judgement) =>
