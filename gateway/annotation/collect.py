@@ -149,7 +149,8 @@ class Collections:
         run.seen.doing = "reading traces"
         generations, scores = await _aside(lambda: _read(traces, *times))
         own = await self._own(project.id, sorted({one.trace.trace_id for one in generations}))
-        mined = mine([one for one in generations if one.trace.trace_id in own], scores)
+        theirs = [one for one in generations if one.trace.trace_id in own]
+        mined = await _aside(lambda: mine(theirs, scores))
         seen = run.seen
         seen.preferences, seen.pairs, seen.alone = len(mined.rows), len(mined.tasks), len(mined.alone)
         run.told(0, 0)

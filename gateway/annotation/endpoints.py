@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, File, Response, UploadFile
+from fastapi import APIRouter, File, Query, Response, UploadFile
 
 from gateway.annotation.schemas import (
     Collected,
@@ -25,10 +25,16 @@ TYPES = {"csv": "text/csv; charset=utf-8"}
 
 
 @router.post("/tasks", status_code=201, dependencies=[needs(Scope.MANAGE)])
-async def upload(file: Annotated[UploadFile, File()], found: ProjectDep, services: ServicesDep) -> Uploaded:
-    """Pairs as JSON lines; a bad line is named, and then nothing is taken."""
+async def upload(
+    file: Annotated[UploadFile, File()],
+    found: ProjectDep,
+    services: ServicesDep,
+    again: Annotated[float, Query(ge=0, le=1)] = 0.0,
+) -> Uploaded:
+    """Pairs as JSON lines; a bad line is named, and then nothing is taken. `again`: share of them that is
+    shown twice, sides changed, for the flip rate."""
     content = await file.read(MOST_BYTES + 1)
-    return await services.annotations.upload(found.id, content, file.filename or "the file")
+    return await services.annotations.upload(found.id, content, file.filename or "the file", again)
 
 
 @router.post("/collect", status_code=202, dependencies=[needs(Scope.MANAGE)])

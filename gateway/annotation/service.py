@@ -19,6 +19,7 @@ from annotation.errors import AnnotationError
 from annotation.pair_files import read_tasks
 from annotation.places import Places
 from annotation.pull import pull
+from annotation.push import place, repeated
 from annotation.quality import quality
 from annotation.scores import Score, scores_of
 from annotation.tasks import Judgement, Task, preferences
@@ -60,11 +61,13 @@ class Annotations:
         self._outbox = outbox
         self._places = places
 
-    async def upload(self, project_id: str, content: bytes, name: str) -> Uploaded:
+    async def upload(self, project_id: str, content: bytes, name: str, again: float = 0.0) -> Uploaded:
         """All pairs of a file, or none. Raises BadRequest naming each bad line, TooLarge, Conflict."""
         if len(content) > MOST_BYTES:
             raise TooLarge(f"A file of pairs may have {MOST_BYTES >> 20} MB.")
         tasks = await asyncio.to_thread(_read, content, name)
+        if again:
+            tasks = sorted(repeated(tasks, again), key=place)
         return await self.add(project_id, tasks)
 
     async def add(self, project_id: str, tasks: Sequence[Task]) -> Uploaded:

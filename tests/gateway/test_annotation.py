@@ -243,6 +243,18 @@ async def test_quality_has_the_figures_of_the_room_that_knows_them(gateway: Gate
     assert found["flips"] == {"pairs": 0, "rate": None}
 
 
+async def test_uploaded_pairs_come_twice_where_that_is_wanted(gateway: Gateway) -> None:
+    annotator = await room(gateway)
+    content = {"files": {"file": ("pairs.jsonl", lines(pair(1), pair(2)))}}
+    for answer in ({"added": 4, "known": 0}, {"added": 0, "known": 4}):
+        found = await annotator.ask("POST", "tasks", params={"again": 1}, **content)
+        assert (found.status_code, found.json()) == (201, answer)
+    for _ in range(4):
+        await annotator.judge((await annotator.next())["task"], "left")
+    assert (await annotator.ask("GET", "quality")).json()["flips"] == {"pairs": 2, "rate": 1.0}
+    assert (await annotator.ask("POST", "tasks", params={"again": 2}, **content)).status_code == 422
+
+
 async def test_exports_for_other_programs(gateway: Gateway) -> None:
     annotator = await room(gateway, pair(1))
     await annotator.judge((await annotator.next())["task"], "left")

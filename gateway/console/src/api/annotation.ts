@@ -71,6 +71,9 @@ export interface Collected {
 
 export type Format = "jsonl" | "trl" | "trlx" | "csv";
 
+/** Share of uploaded pairs that is shown twice, as the gateway does with pairs out of chats. */
+const AGAIN = 0.1;
+
 const at = (project: string) => `/annotation/${encodeURIComponent(project)}`;
 
 export const collect = (client: Client, project: string, wanted: CollectIn) =>
@@ -90,7 +93,7 @@ export const exported = (client: Client, project: string, format: Format) =>
   client.file(`${at(project)}/export?format=${format}`);
 export const uploadTasks = (client: Client, project: string, file: File) =>
   send<{ added: number; known: number }>(
-    `/api/v1${at(project)}/tasks`,
+    `/api/v1${at(project)}/tasks?again=${AGAIN}`,
     client.key,
     file,
     () => {},
