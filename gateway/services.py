@@ -160,6 +160,8 @@ def _settings(data: DataFolder, ports: Ports, environment: Mapping[str, str]) ->
             "RLHF_RUN": str(data.run),
             "RLHF_SERVER_URL": chosen("RLHF_SERVER_URL", f"{_url(ports.llm)}/v1"),
             "RLHF_SERVER_KEY": chosen("RLHF_SERVER_KEY", chosen("LLM_ADMIN_KEY", admin_key)),
+            "RLHF_GATEWAY_URL": chosen("RLHF_GATEWAY_URL", _url(ports.gateway)),
+            "RLHF_GATEWAY_KEY": chosen("RLHF_GATEWAY_KEY", admin_key),
         },
     }
 

@@ -13,6 +13,7 @@ RlhfError
  |   '- WrongReference the adapter is not compared with what it began as
  |- RegistryError      an adapter that is missing, damaged or in use
  |- DeployError        the server refused an adapter, or serves something else than was trained
+ |- GatewayError       the gateway cannot be reached or refuses
  |- BadRecords         rows that cannot be read, each with file, line and reason
  |- DatasetError       a dataset that cannot be built or used
  |   '- Leak           training and held-out rows share a prompt, a session or a user
@@ -72,6 +73,10 @@ class RegistryError(RlhfError):
 
 class DeployError(RlhfError):
     """The server refused an adapter, or serves something else than was trained."""
+
+
+class GatewayError(RlhfError):
+    """The gateway cannot be reached or refuses."""
 
 
 class BadRecords(RlhfError):

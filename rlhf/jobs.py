@@ -32,7 +32,9 @@ CPU_QUEUE, GPU_QUEUE = "cpu", "gpu"
 WAITING_QUEUE, APPROVAL_QUEUE = "waiting", "approvals"
 Resource = Literal["cpu", "gpu"]
 FIRST, NORMAL, LAST = 1, 100, 10_000
-APPROVAL = "approval"
+APPROVAL, ANNOTATE = "approval", "annotate"
+WAITING = frozenset({APPROVAL, ANNOTATE})
+"""Kinds of steps that compute nothing and wait for people."""
 KINDS, RECORD = "kinds.json", "jobs.sqlite"
 
 
@@ -103,7 +105,7 @@ class Part:
     Attributes:
         kind: the step's kind, such as `train`.
         state: None before its turn.
-        waits_for_approval: it goes on when somebody calls `Jobs.approve`.
+        waits_for_approval: it goes on when somebody calls `Jobs.approve`, if not before.
         reused: its output was there already, made from the same inputs by the same code.
         result: outputs by port, once it is done.
     """
@@ -335,7 +337,7 @@ class Jobs:
             error=_error(child),
             progress=progress,
             # It says so once it waits; one that is not needed runs for a moment as well.
-            waits_for_approval=kind == APPROVAL and state is State.RUNNING and progress is not None,
+            waits_for_approval=kind in WAITING and state is State.RUNNING and progress is not None,
             reused=bool(output.get("reused")),
             seconds=output.get("seconds"),
             result=output.get("outputs"),

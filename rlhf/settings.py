@@ -47,6 +47,10 @@ class Settings(BaseSettings):
     server_base: Path | None = None
     """transformers folder of what it serves, for the comparison with PEFT; by default the one that it names.
     Needed for a model of the hub and for a .gguf file."""
+    gateway_url: str = "http://127.0.0.1:8080"
+    """The gateway, which has the traces of chats and what people judge of them."""
+    gateway_key: SecretStr = SecretStr("")
+    """Its key with the scope manage."""
     schedule_seconds: float = Field(default=60.0, gt=0)
     """Pause between two looks for pipelines that are due."""
     nvidia_smi: str = "nvidia-smi"

@@ -18,7 +18,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from rlhf.errors import DeployError, RlhfError
+from rlhf.errors import DeployError, GatewayError, RlhfError
 from rlhf.pipelines.events import report
 from rlhf.pipelines.kinds import Work, load
 from rlhf.pipelines.outputs import publish
@@ -68,7 +68,7 @@ def explain(error: BaseException, folder: Path) -> tuple[str, bool]:
             True,
         )
     if isinstance(error, RlhfError):
-        return str(error), not isinstance(error, DeployError)
+        return str(error), not isinstance(error, DeployError | GatewayError)
     return f"{type(error).__name__}: {error}", False
 
 

@@ -16,8 +16,9 @@ from typing import Any
 from dbos import DBOS, WorkflowHandle
 from dbos import error as dbos_error
 
-from rlhf.errors import RlhfError, StepFailed
+from rlhf.errors import GatewayError, RlhfError, StepFailed
 from rlhf.jobs import (
+    ANNOTATE,
     APPLICATION_VERSION,
     APPROVAL,
     APPROVAL_QUEUE,
@@ -28,7 +29,7 @@ from rlhf.jobs import (
     part_id,
 )
 from rlhf.logbook import ERROR, INFO, Logbook, Progress
-from rlhf.pipelines import kinds, outputs, process
+from rlhf.pipelines import gathering, kinds, outputs, process
 from rlhf.pipelines.child import explain
 from rlhf.pipelines.lease import leased
 from rlhf.pipelines.spec import Planned, Retry, plan, waits
@@ -36,10 +37,12 @@ from rlhf.products import derived_name
 from rlhf.registry import SHORT
 from rlhf.settings import Settings
 
-STEP, WAIT = "step", "wait"
+STEP, WAIT, JUDGED = "step", "wait", "judged"
 RECOVERIES = 1000
 LOOK = 0.25
 """Seconds between two looks at whether a step has ended."""
+FIRST_PAUSE, LONGEST_PAUSE = 5.0, 300.0
+"""Seconds between two looks at what people have judged: each is a third longer than the one before."""
 Facts = dict[str, Any]
 
 
@@ -124,7 +127,7 @@ def start(
     }
     return DBOS.enqueue_workflow_with_options(
         {
-            "workflow_name": WAIT if waits(step) else STEP,
+            "workflow_name": {APPROVAL: WAIT, ANNOTATE: JUDGED}.get(step.kind.name, STEP),
             "workflow_id": part_id(job, step.name, turn),
             "queue_name": queue,
             "priority": priority,
@@ -157,12 +160,49 @@ def wait_for_approval(job: str, order: Facts) -> Facts:
         return {"ok": True, "outputs": {"approval": None}, "reused": False, "seconds": None}
     announce(job, name, parameters["question"])
     days = parameters["days"]
-    answer = DBOS.recv(APPROVAL, timeout_seconds=days * 86_400)
+    answer = answered(days * 86_400)
     if answer is None:
         raise StepFailed(f"nobody has answered for {days:g} days; resume the job to ask again")
-    if not answer["approved"]:
-        raise StepFailed(f"{answer['by']} has refused it: {answer['note'] or 'no reason given'}")
     return {"ok": True, "outputs": {"approval": answer}, "reused": False, "seconds": None}
+
+
+def answered(seconds: float) -> Facts | None:
+    """What a person says within some time. StepFailed where they refuse."""
+    answer: Facts | None = DBOS.recv(APPROVAL, timeout_seconds=seconds)
+    if answer is not None and not answer["approved"]:
+        raise StepFailed(f"{answer['by']} has refused it: {answer['note'] or 'no reason given'}")
+    return answer
+
+
+@DBOS.workflow(name=JUDGED, max_recovery_attempts=RECOVERIES)
+def wait_for_judgements(job: str, order: Facts) -> Facts:
+    """Wait until enough pairs are judged, none is left, or somebody lets it go on with what there is.
+    StepFailed where somebody refuses, or the days are over.
+    """
+    name, parameters = order["name"], order["parameters"]
+    judged: Facts = {"ok": True, "outputs": {"judged": None}, "reused": False, "seconds": None}
+    if not (parameters["project"] and parameters["needed"]):
+        return judged
+    left, pause, said = parameters["days"] * 86_400, FIRST_PAUSE, ""
+    while left > 0:
+        enough, said = look_at_judgements(job, name, parameters, said)
+        if enough or answered(min(pause, left)):
+            return judged
+        left, pause = left - pause, min(pause * 4 / 3, LONGEST_PAUSE)
+    raise StepFailed(f"after {parameters['days']:g} days {said}; resume the job to wait on")
+
+
+@DBOS.step()
+def look_at_judgements(job: str, name: str, parameters: Facts, before: str) -> tuple[bool, str]:
+    """Whether enough is judged, and what there is to say of it. A gateway that is away is waited for."""
+    try:
+        enough, text = gathering.judged(parameters, Place.settings)
+    except GatewayError as error:
+        enough, text = False, str(error)
+    if text != before:
+        Place.book.write(job, text, step=name)
+    Place.book.advance(str(DBOS.workflow_id), Progress(0.0, text))
+    return enough, text
 
 
 @DBOS.step()

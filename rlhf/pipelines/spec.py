@@ -24,7 +24,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError
 
 from rlhf.errors import PipelineError
-from rlhf.jobs import APPROVAL
+from rlhf.jobs import WAITING
 from rlhf.pipelines.document import Lines, line_of
 from rlhf.pipelines.kinds import ANY, Kind, Kinds, near
 from rlhf.pipelines.trigger import NAME, Model, Trigger
@@ -294,5 +294,5 @@ def _order(planned: Sequence[Planned], findings: Findings) -> list[str]:
 
 
 def waits(step: Planned) -> bool:
-    """Whether a step computes nothing and waits for a person."""
-    return step.kind.name == APPROVAL
+    """Whether a step computes nothing and waits for people."""
+    return step.kind.name in WAITING

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -15,6 +16,7 @@ from rlhf.data.limit import refuse_large
 from rlhf.data.steps import Declared
 from rlhf.errors import DatasetError, TrainingError
 from rlhf.jobs import APPROVAL
+from rlhf.pipelines.gathering import GATHERING, people_of
 from rlhf.pipelines.kinds import Kind, Parameters, Work
 from rlhf.pipelines.proving import PROVING, recipe_of
 from rlhf.products import ADAPTER, PRODUCTS, use
@@ -42,14 +44,19 @@ def approval(work: Work) -> dict[str, Any]:
 class Collect(Parameters):
     """Where preferences come from."""
 
-    rows: str
-    """JSON lines, CSV or Parquet; empty: `planted` preferences of our own."""
+    rows: str = ""
+    """JSON lines, CSV or Parquet; empty: preferences of `project`."""
+    project: str = ""
+    """Of the gateway: what was judged there or in Label Studio, thumbs and corrections; empty: `planted`."""
     planted: Annotated[int, Field(ge=1)] = 200
 
 
 def collect(work: Work) -> dict[str, Any]:
     """Take a copy of the rows as they are now, so that what follows depends on that and on nothing else."""
     given: Collect = work.parameters
+    if given.project and not given.rows:
+        (work.folder / "rows.jsonl").write_bytes(_preferences(given.project))
+        return {ROWS: {"path": "rows.jsonl"}}
     if not given.rows:
         from rlhf.preference import planted
 
@@ -65,8 +72,21 @@ def collect(work: Work) -> dict[str, Any]:
     return {ROWS: {"path": name}}
 
 
+def _preferences(project: str) -> bytes:
+    with people_of(project) as people:
+        found = people.preferences()
+    if not found.strip():
+        raise DatasetError(
+            f"nobody has preferred anything in the project {project} yet: press thumbs, correct answers or "
+            "judge pairs (`loopyard annotate collect` makes them), and resume the job"
+        )
+    return found
+
+
 def _content_of_rows(given: Collect) -> str | None:
     """DatasetError where there are more than may be read: nobody waits for a hash of what is refused."""
+    if given.project and not given.rows:
+        return hashlib.sha256(_preferences(given.project)).hexdigest()
     source = Path(given.rows)
     if not given.rows or not source.is_file():
         return None
@@ -168,6 +188,28 @@ def _base_and_recipe(given: Train) -> list[Any]:
     return [recipe.model_dump(mode="json"), weights_of(Path(given.base or known(recipe.method).base()))]
 
 
+class Parent(Parameters):
+    """Which adapter training goes on from."""
+
+    name: str
+    needed: bool = True
+    """False: a new one is begun."""
+
+
+def parent(work: Work) -> dict[str, Any]:
+    """The version of a name that is live in the registry; none where there is no such version."""
+    from rlhf.registry import LIVE, Registry
+
+    given, registry = work.parameters, Registry(work.registry)
+    digest = registry.aliases(given.name).get(LIVE) if given.needed else None
+    if digest is None:
+        work.tell(f"{given.name} has no live version: a new adapter" if given.needed else "a new adapter")
+        return {"version": None}
+    version = registry.find(given.name, digest)
+    work.tell(f"goes on from {given.name} {version.short}")
+    return {"version": {"path": str(version.folder), "digest": digest, "name": given.name}}
+
+
 class Register(Parameters):
     """What an adapter is called."""
 
@@ -223,6 +265,8 @@ def _dataset_digest(work: Work) -> str:
 KINDS: tuple[Kind, ...] = (
     Kind(APPROVAL, approval, Approval, outputs={"approval": "approval"}),
     Kind("collect", collect, Collect, outputs={ROWS: ROWS}, depends=_content_of_rows),
+    *GATHERING,
+    Kind("parent", parent, Parent, outputs={"version": "version"}, cached=False),
     Kind("dataset", dataset, Build, {ROWS: ROWS}, outputs={DATASET: DATASET}),
     Kind("validate", validate, inputs={DATASET: DATASET}, outputs={DATASET: DATASET}),
     Kind(

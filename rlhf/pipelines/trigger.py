@@ -24,6 +24,8 @@ class Trigger(Model):
     cron: str | None = None
     rows: str | None = None
     """JSON lines of preferences that grow."""
+    project: str | None = None
+    """A project of the gateway whose preferences grow, wherever they are given; instead of `rows`."""
     new_rows: Annotated[int, Field(ge=1)] | None = None
     drift: Annotated[float, Field(gt=0)] | None = None
     """Population stability index of the rows since the last run against those before."""

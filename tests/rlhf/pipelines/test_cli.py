@@ -34,8 +34,9 @@ def written(tmp: Path) -> str:
 def test_our_pipeline_makes_sense() -> None:
     content, lines = read(RECIPES / "retrain.yaml")
     names = [step.name for step in plan(content, {}, load(), "retrain.yaml", lines)]
-    loop = ["annotated", "collect", "dataset", "validate", "train", "register", "evaluate", "gate"]
-    assert names == [*loop, "confirmed", "deploy", "report"]
+    people = ["mine", "pair", "annotate", "annotated", "collect"]
+    loop = ["dataset", "validate", "parent", "train", "register", "evaluate", "gate"]
+    assert names == [*people, *loop, "confirmed", "deploy", "report"]
 
 
 def test_a_pipeline_is_run_watched_and_shown(place: Place, jobs: Jobs, tmp_path: Path) -> None:
