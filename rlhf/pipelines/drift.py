@@ -10,25 +10,33 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from hashlib import sha256
 from typing import Any
 
+Row = dict[str, Any]
+BESIDE = frozenset(
+    ("pair_id", "source", "weight", "session", "user", "chosen_trace", "rejected_trace", "trace", "at")
+)
+"""Columns that say where a row comes from, not what it teaches."""
 Profile = dict[str, dict[str, int]]
 """Feature to bin to count."""
 SMOOTHING = 0.5
 """Added to each count, so that a bin that one side lacks does not make the index infinite."""
 
 
-def rows_after(file: Path, seen: int) -> tuple[int, list[dict[str, Any]]]:
-    """How many whole lines a file of JSON lines has, and the rows after the first `seen`; none where it is
-    not there.
+def identified(lines: bytes) -> dict[str, Row]:
+    """Rows of JSON lines by what they teach; a last line that is still being written is left out.
+
+    A file of preferences is written anew and sorted at each pull, so that a row's place says nothing. Nor
+    does it make another row who said the same, when, and by what name.
     """
-    try:
-        with file.open(encoding="utf-8") as lines:
-            whole = [line for line in lines if line.endswith("\n") and line.strip()]
-    except FileNotFoundError:
-        return 0, []
-    return len(whole), [json.loads(line) for line in whole[seen:]]
+    whole = [line for line in lines.split(b"\n")[:-1] if line.strip()]
+    return {_name(row): row for row in map(json.loads, whole)}
+
+
+def _name(row: Row) -> str:
+    taught = {column: value for column, value in row.items() if column not in BESIDE}
+    return sha256(json.dumps(taught, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def profile(rows: Iterable[Mapping[str, Any]]) -> Profile:

@@ -1,28 +1,33 @@
 """Pipelines that are asked for by themselves: by the calendar, when enough rows are new, when rows drift.
 
-JOBS/schedules/NAME.json holds a pipeline and what was seen when it ran last. The worker looks every
-RLHF_SCHEDULE_SECONDS; the job's id follows from what made it due, so that several workers ask for one job.
+JOBS/schedules/NAME.json holds a pipeline and which rows were there when it ran last, by what they teach. The
+worker looks every RLHF_SCHEDULE_SECONDS; the job's id follows from what made it due, so that several workers
+ask for one job.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from croniter import croniter  # type: ignore[import-untyped]  # it has no types
 
-from rlhf.errors import JobNotFound, PipelineError
+from rlhf.errors import JobNotFound, PipelineError, RlhfError
 from rlhf.jobs import ENDED, Jobs, Kind
-from rlhf.pipelines.drift import profile, psi, rows_after
+from rlhf.pipelines.drift import Row, identified, profile, psi
+from rlhf.pipelines.gathering import people_of
 from rlhf.pipelines.trigger import NAME, Trigger
 from rlhf.registry import write
 
 FEW = 30
 """Fewer new rows than this say nothing about drift."""
+_log = logging.getLogger(__name__)
 
 
 def keep(folder: Path, content: Mapping[str, Any], given: Mapping[str, Any], now: float | None = None) -> str:
@@ -32,13 +37,16 @@ def keep(folder: Path, content: Mapping[str, Any], given: Mapping[str, Any], now
         raise PipelineError(f"{content['name']}: give its `schedule` one of `cron`, `new_rows` and `drift`")
     if trigger.cron is not None and not croniter.is_valid(trigger.cron):
         raise PipelineError(f"{content['name']}: `{trigger.cron}` is no cron expression (minute hour day …)")
-    if (trigger.new_rows or trigger.drift) and not trigger.rows:
-        raise PipelineError(f"{content['name']}: `new_rows` and `drift` need `rows`, a file of JSON lines")
+    if (trigger.new_rows or trigger.drift) and bool(trigger.rows) == bool(trigger.project):
+        text = "`new_rows` and `drift` need `rows`, a file of JSON lines, or `project`, one of the gateway"
+        raise PipelineError(f"{content['name']}: {text}")
     file = _file(folder, str(content["name"]))
     file.parent.mkdir(parents=True, exist_ok=True)
-    seen, rows = rows_after(Path(trigger.rows), 0) if trigger.rows else (0, [])
     at = datetime.now(UTC).timestamp() if now is None else now
-    state = {"at": at, "seen": seen, "profile": profile(rows), "job": None}
+    # The rows of a project are for the worker to read: it has the gateway's key.
+    known = None if trigger.project else _rows(trigger)
+    seen, looks = (None, {}) if known is None else (sorted(known), profile(known.values()))
+    state = {"at": at, "seen": seen, "profile": looks, "job": None}
     write(file, {"content": dict(content), "given": dict(given), "state": state})
     return _told(trigger)
 
@@ -87,33 +95,66 @@ def tick(folder: Path, jobs: Jobs, now: float | None = None) -> list[str]:
     at = datetime.now(UTC).timestamp() if now is None else now
     asked = []
     for file in sorted((folder / "schedules").glob("*.json")):
-        entry = json.loads(file.read_text())
-        if not _runs(jobs, entry["state"]["job"]) and (found := due(entry, at)) is not None:
-            once, state = found
-            job_id = jobs.ask(
-                Kind.PIPELINE, entry["content"], entry["given"], once=once, title=entry["content"]["name"]
-            )
-            write(file, {**entry, "state": {**state, "job": job_id}})
-            asked.append(job_id)
+        try:
+            asked += _ask(file, jobs, at)
+        except (RlhfError, ValueError) as error:
+            # Rows that cannot be read, or a gateway that is away, are no reason to keep the others waiting.
+            _log.warning("cannot look for what is due", extra={"file": file.name, "error": str(error)})
     return asked
 
 
-def due(entry: Mapping[str, Any], now: float) -> tuple[str, dict[str, Any]] | None:
+def _ask(file: Path, jobs: Jobs, at: float) -> list[str]:
+    entry = json.loads(file.read_text())
+    if _runs(jobs, entry["state"]["job"]):
+        return []
+    rows = _rows(Trigger.model_validate(entry["content"]["schedule"]))
+    if not isinstance(entry["state"]["seen"], list):
+        # The first look: what is there now is what later rows are compared with.
+        state = {**entry["state"], "seen": sorted(rows), "profile": profile(rows.values())}
+        write(file, {**entry, "state": state})
+        return []
+    if (found := due(entry, rows, at)) is None:
+        return []
+    once, state = found
+    title = entry["content"]["name"]
+    job_id = jobs.ask(Kind.PIPELINE, entry["content"], entry["given"], once=once, title=title)
+    write(file, {**entry, "state": {**state, "job": job_id}})
+    return [job_id]
+
+
+def due(entry: Mapping[str, Any], rows: Mapping[str, Row], now: float) -> tuple[str, dict[str, Any]] | None:
     """The id of the job and what is seen now, where a pipeline is due."""
     trigger = Trigger.model_validate(entry["content"]["schedule"])
     state, name = entry["state"], entry["content"]["name"]
-    seen, fresh = rows_after(Path(trigger.rows), state["seen"]) if trigger.rows else (0, [])
+    known = set(state["seen"])
+    fresh = [row for identity, row in rows.items() if identity not in known]
     looks = profile(fresh)
-    new_state = {"at": now, "seen": seen, "profile": looks or state["profile"]}
+    # One that is withdrawn and comes back is not new: what was seen stays so, and no set comes twice.
+    new_state = {"at": now, "seen": sorted(known | rows.keys()), "profile": looks or state["profile"]}
     if trigger.cron is not None:
         planned = croniter(trigger.cron, datetime.fromtimestamp(state["at"], UTC)).get_next(float)
         if planned <= now:
             return f"{name}-at-{int(planned)}", new_state
     if trigger.new_rows is not None and len(fresh) >= trigger.new_rows:
-        return f"{name}-rows-{state['seen']}", new_state
+        return f"{name}-rows-{_digest(state['seen'])}", new_state
     if trigger.drift is not None and len(fresh) >= FEW and psi(state["profile"], looks)[0] >= trigger.drift:
-        return f"{name}-drift-{state['seen']}", new_state
+        return f"{name}-drift-{_digest(state['seen'])}", new_state
     return None
+
+
+def _rows(trigger: Trigger) -> dict[str, Row]:
+    """Those of the file or the project, by what they teach; none where there is no file. GatewayError."""
+    if trigger.project:
+        with people_of(trigger.project) as people:
+            return identified(people.preferences())
+    try:
+        return identified(Path(trigger.rows).read_bytes()) if trigger.rows else {}
+    except FileNotFoundError:
+        return {}
+
+
+def _digest(seen: Sequence[str]) -> str:
+    return sha256("".join(seen).encode()).hexdigest()[:12]
 
 
 def _runs(jobs: Jobs, job_id: str | None) -> bool:
@@ -132,11 +173,12 @@ def _file(folder: Path, name: str) -> Path:
 
 
 def _told(trigger: Trigger) -> str:
+    place = f"the project {trigger.project}" if trigger.project else trigger.rows
     reasons = []
     if trigger.cron is not None:
         reasons.append(f"at {trigger.cron} (UTC)")
     if trigger.new_rows is not None:
-        reasons.append(f"after {trigger.new_rows} new rows in {trigger.rows}")
+        reasons.append(f"after {trigger.new_rows} new rows in {place}")
     if trigger.drift is not None:
-        reasons.append(f"when the new rows in {trigger.rows} have a stability index of {trigger.drift:g}")
+        reasons.append(f"when the new rows in {place} have a stability index of {trigger.drift:g}")
     return ", or ".join(reasons)

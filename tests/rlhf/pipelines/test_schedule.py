@@ -1,6 +1,7 @@
 """When a pipeline is asked for by itself: at its time, after enough rows, when rows drift; never twice."""
 
 import json
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,13 @@ NOON = 1_800_014_400.0
 HOUR = 3600.0
 
 
-def rows(count: int, words: int = 5, source: str = "choice") -> list[dict[str, Any]]:
-    said = [{"role": "user", "content": "word " * words}]
-    return [{"prompt": said, "chosen": said, "rejected": said, "source": source} for _ in range(count)]
+NUMBERS = count(1000)
+
+
+def rows(how_many: int, words: int = 5, source: str = "choice") -> list[dict[str, Any]]:
+    """Rows of a length that differ in one word."""
+    said = [[{"role": "user", "content": "word " * words + str(next(NUMBERS))}] for _ in range(how_many)]
+    return [{"prompt": one, "chosen": one, "rejected": one, "source": source} for one in said]
 
 
 def append(file: Path, found: list[dict[str, Any]]) -> None:
@@ -79,6 +84,47 @@ def test_rows_of_another_kind_ask(jobs: Jobs, tmp_path: Path) -> None:
     assert len(tick(tmp_path, jobs, NOON)) == 1
 
 
+def test_a_file_that_is_written_anew_and_sorted_has_only_its_new_rows(jobs: Jobs, tmp_path: Path) -> None:
+    """As `annotate pull` leaves it: what is new stands anywhere, and the last lines are old ones."""
+    file = tmp_path / "preferences.jsonl"
+    old = rows(60, words=400)
+    append(file, old)
+    keep(tmp_path, content(tmp_path, "sorted", rows=str(file), drift=0.25, new_rows=50), {}, NOON)
+    # Ten rows of the old kind before them all: by lines, the old ones at the end would be taken for new.
+    file.write_text("")
+    append(file, [*rows(10, words=400), *old])
+    assert tick(tmp_path, jobs, NOON) == []
+    # The same said by somebody else, later and under another name: nothing that was not known.
+    append(
+        file,
+        [
+            {**row, "pair_id": f"p{n}", "user": "bo", "at": "2026-11-02T00:00:00Z"}
+            for n, row in enumerate(old)
+        ],
+    )
+    assert tick(tmp_path, jobs, NOON) == []
+    # Short ones before them: the new rows look other, the last lines do not.
+    lines = file.read_bytes()
+    file.write_text("")
+    append(file, rows(FEW, words=2))
+    file.write_bytes(file.read_bytes() + lines)
+    [due] = tick(tmp_path, jobs, NOON)
+    assert due.startswith("sorted-drift-")
+    finished(jobs, due)
+    # Rows that go and come back are not new.
+    file.write_text("")
+    assert tick(tmp_path, jobs, NOON) == []
+    file.write_bytes(lines)
+    assert tick(tmp_path, jobs, NOON) == []
+
+
+def test_one_that_cannot_be_looked_at_keeps_no_other_waiting(jobs: Jobs, tmp_path: Path) -> None:
+    keep(tmp_path, content(tmp_path, "away", project="nowhere", new_rows=1), {}, NOON)
+    keep(tmp_path, content(tmp_path, "punctual", cron="30 12 * * *"), {}, NOON)
+    asked = tick(tmp_path, jobs, NOON + HOUR)
+    assert [name.split("-")[0] for name in asked] == ["punctual"]
+
+
 def test_the_index_is_zero_for_the_same_and_grows_with_the_difference() -> None:
     old = profile(rows(100) + rows(100, words=50))
     assert psi(old, old) == (0.0, max(old))
@@ -95,6 +141,7 @@ def test_the_index_is_zero_for_the_same_and_grows_with_the_difference() -> None:
         ({}, "one of `cron`, `new_rows` and `drift`"),
         ({"cron": "sometimes"}, "`sometimes` is no cron expression"),
         ({"drift": 0.2}, "need `rows`"),
+        ({"new_rows": 2, "rows": "a.jsonl", "project": "demo"}, "need `rows`"),
     ],
 )
 def test_a_schedule_that_makes_no_sense_is_told(tmp_path: Path, schedule: dict[str, Any], said: str) -> None:
