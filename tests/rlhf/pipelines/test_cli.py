@@ -35,7 +35,7 @@ def test_our_pipeline_makes_sense() -> None:
     content, lines = read(RECIPES / "retrain.yaml")
     names = [step.name for step in plan(content, {}, load(), "retrain.yaml", lines)]
     people = ["mine", "pair", "annotate", "annotated", "collect"]
-    loop = ["dataset", "validate", "parent", "train", "register", "evaluate", "gate"]
+    loop = ["dataset", "validate", "parent", "train", "register", "evaluate", "judge", "gate"]
     assert names == [*people, *loop, "confirmed", "deploy", "report"]
 
 
