@@ -9,12 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 
-from annotation.errors import ModelError
+from annotation.errors import ModelError, TracesError
 from annotation.pairs import PREFERENCE
 from annotation.scores import fared
 from annotation.second import SecondAnswers
 from annotation.tasks import Answer, Side, Task, task_of
 from annotation.traces import Generation, generation_of
+from gateway.annotation.places import places_of
 from gateway.conversations.store import Message
 from gateway.db.database import Database, unbroken
 from gateway.errors import Conflict, NotFound, TooManyRequests, UpstreamFailed
@@ -47,6 +48,7 @@ class Comparisons:
         self._database, self._outbox = database, outbox
         self._source, self._models = source, models
         self._url, self._key = settings.llm_url, settings.llm_api_key.get_secret_value()
+        self._places = places_of(settings)
         # Of their own: a slow model must not hold the threads that everything else waits for.
         self._threads = ThreadPoolExecutor(AT_ONCE, "second-answer")
         self._making: set[tuple[str, str]] = set()
@@ -148,12 +150,15 @@ class Comparisons:
 
     async def _sample(self, first: Generation, model: str, temperature: float, earlier: int) -> Answer:
         def ask() -> Answer | None:
-            with closing(SecondAnswers(self._url, self._key, model, temperature, LONGEST)) as asked:
+            with (
+                closing(self._places.traces()) as traces,
+                closing(SecondAnswers(self._url, self._key, model, temperature, traces, LONGEST)) as asked,
+            ):
                 return asked.second(first, earlier)
 
         try:
             second = await asyncio.get_running_loop().run_in_executor(self._threads, ask)
-        except ModelError as error:
+        except (ModelError, TracesError) as error:
             raise UpstreamFailed(f"No second answer: {error}") from error
         if second is None:
             raise UpstreamFailed(SAME)

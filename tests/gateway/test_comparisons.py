@@ -106,6 +106,9 @@ async def test_a_choice_in_a_chat_becomes_a_row_with_what_the_model_saw(tmp_path
         assert row.chosen_trace is not None
         assert row.rejected_trace.trace_id == here.start["trace_id"]
         assert row.chosen_trace.model == MODEL
+        (second,) = await here.store.observations(traceId=row.chosen_trace.trace_id, fields="basic,io")
+        assert second["id"] == row.chosen_trace.generation_id
+        assert pair[better] in second["output"]
         record = Record(tmp_path / "record")
         record.folder.mkdir()
         assert record.set_direct([row]) == 1
