@@ -16,6 +16,7 @@ from gateway.agents import endpoints as agents
 from gateway.annotation import endpoints as annotation
 from gateway.audit import endpoints as audit
 from gateway.chat import endpoints as chat
+from gateway.chat_model import endpoints as chat_model
 from gateway.conversations import endpoints as conversations
 from gateway.databases import endpoints as databases
 from gateway.datasets import endpoints as datasets
@@ -54,6 +55,7 @@ DOMAINS = (
     jobs,
     pipelines,
     models,
+    chat_model,
 )
 
 

@@ -11,6 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from gateway.cli_client import GatewayClient, gateway_url, read_admin_key
+from gateway.cli_errors import CommandError
+from gateway.cli_models import MODELS, said
 from gateway.probes import BEAT_LIMIT
 
 Facts = dict[str, Any]
@@ -18,7 +21,8 @@ SERVICES = ("llm_server", "tools", "traces", "gateway", "worker")
 
 
 def collect_status(data: Path) -> Facts:
-    """`{"running", "data", "pid", "services": [{"name", "ok", "state", "url", "pid", "restarts"}]}`."""
+    """`{"running", "data", "pid", "services": [{"name", "ok", "state", "url", "pid", "restarts"}], "chats"}`;
+    the last is what /api/v1/models/chats says, None where the gateway does not."""
     run = data.absolute() / "run"
     up = _read(run / "up.json")
     alive = "pid" in up and psutil.pid_exists(up["pid"])
@@ -29,6 +33,7 @@ def collect_status(data: Path) -> Facts:
         "pid": up["pid"] if alive else None,
         "up_seconds": round(time.time() - up["started_at"]) if alive else None,
         "services": services,
+        "chats": _chats(data) if alive else None,
     }
 
 
@@ -43,6 +48,16 @@ def print_status(status: Facts, console: Console) -> None:
         state = Text(s["state"], style="green" if s["ok"] else "red")
         table.add_row(s["name"], state, s["url"] or "", str(s["pid"] or ""), str(s["restarts"]))
     console.print(table)
+    if chats := status["chats"]:
+        console.print(Text(said(chats), style="yellow" if chats["problem"] else ""))
+
+
+def _chats(data: Path) -> Facts | None:
+    try:
+        with GatewayClient(gateway_url(data), read_admin_key(data), timeout=5) as client:
+            return dict(client.request("GET", f"{MODELS}/chats").json())
+    except CommandError:
+        return None
 
 
 def _service(run: Path, name: str, alive: bool) -> Facts:

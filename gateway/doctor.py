@@ -12,7 +12,8 @@ from pathlib import Path
 
 from gateway.cli_client import GatewayClient
 from gateway.cli_errors import CommandError
-from gateway.cli_status import collect_status
+from gateway.cli_models import said
+from gateway.cli_status import Facts, collect_status
 from gateway.data_folder import FORMAT, SECRETS, read_format
 from gateway.ports import owner
 from gateway.services import Ports
@@ -155,6 +156,16 @@ def _services(data: Path, ports: Ports) -> Iterator[Finding]:
         remedy = "" if service["ok"] else f"read {data / 'run' / 'logs' / (service['name'] + '.log')}"
         yield Finding(level, service["name"], service["state"], remedy)
     yield _admin_key_works(data)
+    yield from _chats(status["chats"])
+
+
+def _chats(chats: Facts | None) -> Iterator[Finding]:
+    """Whether the model answers that was chosen; nothing where the gateway does not say."""
+    if chats and chats["model"]:
+        level = Level.WARNING if chats["problem"] else Level.OK
+        yield Finding(level, "chats", said(chats))
+    elif chats:
+        yield Finding(Level.WRONG, "chats", said(chats), "`loopyard models use` shows what is served")
 
 
 def _free_ports(ports: Ports) -> Iterator[Finding]:

@@ -20,6 +20,7 @@ from gateway.annotation.service import Annotations
 from gateway.audit.service import Audit
 from gateway.callback import Callbacks
 from gateway.chat.service import Chats
+from gateway.chat_model.service import ChatModel
 from gateway.context import ContextMinter
 from gateway.conversations.service import Conversations
 from gateway.databases.service import Databases
@@ -63,7 +64,7 @@ class Services:
     hop: Hop
     http: httpx2.AsyncClient
     """Pooled connections to the model server."""
-    models: Models
+    chat_model: ChatModel
     accounts: Accounts
     projects: Projects
     agents: AgentList
@@ -105,7 +106,8 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             else open_postgres(database.libpq)
         )
         models = Models(settings.llm_url, settings.llm_api_key.get_secret_value(), http)
-        thinking = Agents(models, settings.default_model, saver)
+        shelf = Shelf(settings.data.absolute())
+        chat_model = ChatModel(models, shelf.registry, settings.default_model)
         ingestion = Ingestion(database, hop, settings.uploads)
         projects, conversations = Projects(database), _conversations(database, saver)
         documents = Documents(database, hop, ingestion, settings.uploads, settings.upload_megabytes << 20)
@@ -133,7 +135,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             database=database,
             hop=hop,
             http=http,
-            models=models,
+            chat_model=chat_model,
             accounts=Accounts(database),
             projects=projects,
             agents=agents,
@@ -142,7 +144,9 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             databases=databases,
             tools=ToolCalls(hop, databases, callbacks),
             callbacks=callbacks,
-            chats=Chats(thinking, agents, conversations, documents, databases, hop, tracing),
+            chats=Chats(
+                Agents(chat_model.default, saver), agents, conversations, documents, databases, hop, tracing
+            ),
             feedbacks=Feedbacks(database, outbox),
             comparisons=comparisons,
             outbox=outbox,
@@ -155,7 +159,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             datasets=Datasets(database, jobs, files, settings.upload_megabytes << 20),
             pipelines=Pipelines(settings.jobs, settings.steps),
             registry=ModelRegistry(
-                Shelf(settings.data.absolute()),
+                shelf,
                 admin,
                 jobs,
                 settings.folder / "incoming",

@@ -23,15 +23,15 @@ from graphs import checkpoints
 from graphs.builders import router, tool_agent
 from graphs.citations import verify
 from graphs.database_schema import Schema, SchemaCache, parse
+from graphs.default_model import DefaultModel
 from graphs.errors import StepLimit, TimeLimit
 from graphs.events import Answered, AnyEvent, Notice, Sources, Token, unpack
 from graphs.limits import Budget
-from graphs.llm import Models
 from graphs.mcp_tools import connected
 from graphs.spec import AgentSpec
 from graphs.state import Run
 from graphs.steps import found_passages, system_message
-from graphs.tracing import UNTRACED, RunTrace
+from graphs.tracing import UNTRACED, RunTrace, exact_model
 
 ASKED = 4_000
 """Characters of the last questions in which cells of a database are looked for."""
@@ -65,8 +65,7 @@ class Ground:
 class Agents:
     """Runs agents: the model server, the checkpoints and the cached schemas that all runs share."""
 
-    models: Models
-    default_model: str
+    default: DefaultModel
     saver: BaseCheckpointSaver[str] | None = None
     schemas: SchemaCache = field(default_factory=SchemaCache)
 
@@ -129,7 +128,8 @@ class Agents:
         tools: dict[str, BaseTool],
         events: asyncio.Queue[AnyEvent | None],
     ) -> Run:
-        card = await self.models.card(spec.model or self.default_model)
+        answering = await self.default.answering(spec.model)
+        card = answering.card
         answer = question.sampling.get("max_tokens") or spec.limits.answer_tokens
         budget = Budget(card.context, answer, card.characters_per_token)
         allowed = {name: tool for name, tool in tools.items() if name in spec.tools}
@@ -138,14 +138,16 @@ class Agents:
         if fitted.tables and "x-sql-values" in card.extensions and "sql_values" in tools:
             fitted = fitted.naming(await _structured(tools["sql_values"], text=_asked(question)))
         history = budget.history(question.history)
-        for notice in _notices(len(question.history) - len(history), fitted.left_out):
+        cut = _notices(len(question.history) - len(history), fitted.left_out)
+        for notice in (*answering.notices(), *cut):
             events.put_nowait(notice)
         texts = (spec.persona, question.system, fitted.text, question.text)
         budget = budget.with_room(texts, history, len(allowed))
         return Run(
             spec=spec,
-            models=self.models,
+            models=self.default.models,
             card=card,
+            missing=answering.missing,
             budget=budget,
             tools=allowed,
             schema=fitted,
@@ -173,7 +175,7 @@ class Agents:
         trace: RunTrace,
     ) -> AsyncGenerator[AnyEvent, None]:
         config: RunnableConfig = {
-            **trace.config(system_message(run, Schema()).text, run.card.id),
+            **trace.config(system_message(run, Schema()).text, run.card.id, run.missing),
             "configurable": {"thread_id": run_id},
             # A step of ours is at most a model and a tool node, each with its middleware.
             "recursion_limit": run.spec.limits.steps * 4 + 8,
@@ -195,9 +197,11 @@ class Agents:
                 gap = "\n\n" if speaker not in (None, part[0].id) else ""
                 speaker = part[0].id
                 yield Token(text=gap + text)
-        answer = "\n\n".join(m.text for m in messages if isinstance(m, AIMessage) and m.text)
+        said = [m for m in messages if isinstance(m, AIMessage) and m.text]
+        answer = "\n\n".join(m.text for m in said)
         yield Sources(items=tuple(verify(answer, found_passages(messages))))
-        yield Answered(answer=answer, usage=run.meter.usage, timings=run.meter.timings())
+        model = exact_model(said[-1]) if said else None
+        yield Answered(answer=answer, model=model, usage=run.meter.usage, timings=run.meter.timings())
 
 
 async def _structured(tool: BaseTool, **arguments: str) -> dict[str, Any] | None:

@@ -118,11 +118,15 @@ class Sources(Event):
 
 
 class Answered(Event):
-    """The last event of a run that reached its answer."""
+    """The last event of a run that reached its answer.
+
+    `model` wrote it, by its exact name such as `starter:citing@sha256:1a2b3c4d5e6f`, where the server says.
+    """
 
     name: ClassVar[str] = "done"
     event: Literal["done"] = "done"
     answer: str
+    model: str | None = None
     usage: Usage
     timings: Timings
 

@@ -17,8 +17,9 @@ from pydantic import SecretStr
 
 from graphs.errors import GraphsError, ModelRefused, ModelUnavailable, PromptTooLong, UnknownModel
 
-CARD_SECONDS = 30.0
-"""How long a model card is believed before the server is asked again."""
+CARD_SECONDS = 1.0
+"""How long a model card is believed before the server is asked again. What is loaded and unloaded there shows
+in the next chats; asking costs milliseconds."""
 DEFAULT_CONTEXT = 4096
 """Tokens assumed where a server does not publish `max_model_len`."""
 CHARACTERS_PER_TOKEN = 3.0
@@ -41,7 +42,14 @@ class ModelCard:
     extensions: frozenset[str] = frozenset()
     chats: bool = True
     """Whether it answers chats; servers that publish no capabilities are believed to."""
+    base: str = ""
+    """The model that an adapter is put on; empty for a model of its own."""
     characters_per_token: float = CHARACTERS_PER_TOKEN
+
+    @property
+    def tokenizer(self) -> str:
+        """The model whose tokenizer it has: an adapter changes weights alone."""
+        return self.base or self.id
 
 
 @dataclass
@@ -66,15 +74,21 @@ class Models:
             await self._read_cards()
         found = self._cards.get(model) if model else self._first_chat()
         card = found or await self._alias(model)
-        if card.id not in self._ratios:
-            self._ratios[card.id] = await self._measure(card.id)
-        return replace(card, characters_per_token=self._ratios[card.id])
+        if card.tokenizer not in self._ratios:
+            self._ratios[card.tokenizer] = await self._measure(card.id)
+        return replace(card, characters_per_token=self._ratios[card.tokenizer])
+
+    async def served(self) -> list[ModelCard]:
+        """The models that answer chats, as the server lists them now, its first one first.
+
+        Raises ModelUnavailable.
+        """
+        await self._read_cards()
+        return [card for card in self._cards.values() if card.chats]
 
     async def chatting(self) -> list[str]:
         """Names of the models that answer chats. Raises ModelUnavailable."""
-        if time.monotonic() - self._read_at > CARD_SECONDS:
-            await self._read_cards()
-        return [card.id for card in self._cards.values() if card.chats]
+        return [card.id for card in await self.served()]
 
     def _first_chat(self) -> ModelCard | None:
         return next((card for card in self._cards.values() if card.chats), None)
@@ -137,6 +151,7 @@ def _card(entry: dict[str, Any]) -> ModelCard:
         context=int(entry.get("max_model_len") or DEFAULT_CONTEXT),
         extensions=frozenset(entry.get("extensions") or ()),
         chats="chat" in (entry.get("capabilities") or ["chat"]),
+        base=entry.get("parent") or "",
     )
 
 

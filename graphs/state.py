@@ -79,6 +79,8 @@ class Run:
     schema: Schema
     documents: Sequence[str]
     """Names of the project's documents, for the route prompt."""
+    missing: str = ""
+    """The model that was chosen and is not served; `card` stands in for it."""
     history: Sequence[BaseMessage] = ()
     """Earlier questions and answers, cut to the budget."""
     system: str = ""

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGeneration, LLMResult
 from langchain_core.runnables import RunnableConfig
 from langfuse import Langfuse
@@ -89,11 +90,13 @@ class RunTrace:
     def generation_id(self) -> str | None:
         return self._handler.generation_id if self._handler else None
 
-    def config(self, prompt: str, model: str) -> RunnableConfig:
-        """Callbacks and metadata of a run with this system prompt, on the model that is asked for."""
+    def config(self, prompt: str, model: str, missing: str = "") -> RunnableConfig:
+        """Callbacks and metadata of a run with this system prompt, on the model that is asked for; in the
+        place of one that is `missing`."""
         if self._handler is None:
             return {}
         facts = {"prompt_hash": hashlib.sha256(prompt.encode()).hexdigest()[:12], "model": model}
+        facts |= {"missing_model": missing} if missing else {}
         return {"callbacks": [self._handler], "metadata": {**self._metadata, **facts}}
 
 
@@ -164,9 +167,12 @@ class Tracing:
 
 def _exact_model(response: LLMResult) -> str | None:
     last = response.generations[-1][-1] if response.generations and response.generations[-1] else None
-    if not isinstance(last, ChatGeneration):
-        return None
-    named = last.message.response_metadata.get("model_name")
+    return exact_model(last.message) if isinstance(last, ChatGeneration) else None
+
+
+def exact_model(message: BaseMessage) -> str | None:
+    """The model that wrote a message, as the server named it; None where it did not."""
+    named = message.response_metadata.get("model_name")
     return named if isinstance(named, str) else None
 
 

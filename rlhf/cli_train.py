@@ -137,6 +137,8 @@ def retrain(
     console.print(
         f"{content['decision']['verdict']} in {content['seconds']} s: {out / 'report.html'}", markup=False
     )
+    if content["deployed"]:
+        console.print(f"`loopyard models use {content['deployed']['model']}` lets chats use it", markup=False)
     raise typer.Exit(0 if content["decision"]["verdict"] == "promote" else 1)
 
 

@@ -2,9 +2,9 @@
 
 ROOT/adapters/NAME/SHA12/ is a PEFT folder with lineage.json, pairs.jsonl, report.json and report.html; what
 is no adapter of a model that answers (`kind` in lineage.json) lies in a folder `content` beside these.
-ROOT/adapters/NAME/aliases.json says what `live`, `previous` and `candidate` mean. llm_server has to be
-allowed to read ROOT/adapters (LLM_ADAPTER_FOLDERS). ROOT/secrets/erasure-key makes the pseudonyms of users
-who were forgotten.
+ROOT/adapters/NAME/aliases.json says what `live`, `previous` and `candidate` mean, ROOT/adapters/chats.json
+which served model answers a gateway's chats. llm_server has to be allowed to read ROOT/adapters
+(LLM_ADAPTER_FOLDERS). ROOT/secrets/erasure-key makes the pseudonyms of users who were forgotten.
 """
 
 import fcntl
@@ -32,6 +32,7 @@ CONFIG, WEIGHTS, LINEAGE, ALIASES, PAIRS = (
     "pairs.jsonl",
 )
 LOCK = ".aliases.lock"
+CHATS = "chats.json"
 LIVE, PREVIOUS, CANDIDATE = "live", "previous", "candidate"
 IDLE = frozenset({"base_model_name_or_path", "inference_mode", "revision", "peft_version", "auto_mapping"})
 """Fields of a PEFT configuration that change no number; llm_server leaves the same ones out of its hash."""
@@ -220,16 +221,34 @@ class Registry:
         shutil.rmtree(version.folder)
         return version
 
+    def choose(self, model: str) -> None:
+        """From now on this model answers a gateway's chats, by the id that llm_server lists, such as
+        `starter:citing`; empty: its first chat model. What the id means may change: the name of an adapter
+        stands for its live version.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with _alone(self.folder):
+            write(self.folder / CHATS, {"model": model})
+
+    def chosen(self) -> str:
+        """What `choose` was told last; empty where nobody has chosen. RegistryError for a broken file."""
+        file = self.folder / CHATS
+        try:
+            return str(json.loads(file.read_text(encoding="utf-8"))["model"])
+        except FileNotFoundError:
+            return ""
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RegistryError(
+                f"{file} cannot be read: {error!r}. Choose again: `loopyard models use`"
+            ) from error
+
     @contextmanager
     def _changing(self, name: str) -> Iterator[dict[str, str]]:
-        """The aliases of a name, written back unless an error left the block; one process at a time, because
-        the gateway and workers change them too.
-        """
+        """The aliases of a name, written back unless an error left the block."""
         folder = self.folder / name
         if not folder.is_dir():
             raise RegistryError(f"there is no adapter `{name}`")
-        with (folder / LOCK).open("w") as held:
-            fcntl.flock(held, fcntl.LOCK_EX)
+        with _alone(folder):
             before = self.aliases(name)
             aliases = dict(before)
             yield aliases
@@ -272,6 +291,14 @@ class Registry:
         """The traces that made a version."""
         for pair in version.pairs():
             yield from (pair[key] for key in ("chosen_trace", "rejected_trace") if pair[key])
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One process at a time, because the gateway and workers change what lies there."""
+    with (folder / LOCK).open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
 
 
 def origin(row: dict[str, Any]) -> dict[str, Any]:

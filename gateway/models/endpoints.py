@@ -103,11 +103,12 @@ async def deploy(
     request_id: RequestId,
     wait: Annotated[bool, Query(description="Answer when it is done (200), or why it is not (409).")] = False,
 ) -> Response:
-    """Let the worker load a version into the running model server, compare it with PEFT, try it, and let the
-    name mean it. Answers with the job (202), or with what came of it.
+    """Let the worker load a version into the running model server, compare it with PEFT, try it, let the
+    name mean it, and let chats use it. Answers with the job (202), or with what came of it.
     """
-    async with services.audit.act(caller, request_id, "model.deploy", name, version=body.version):
-        job_id = await services.registry.deploy(caller, project, name, body.version)
+    asked = {"version": body.version, "chats": body.chats}
+    async with services.audit.act(caller, request_id, "model.deploy", name, **asked):
+        job_id = await services.registry.deploy(caller, project, name, body.version, chats=body.chats)
         if wait:
             done = await services.registry.deployed(name, job_id)
             return JSONResponse(done.model_dump(mode="json"))

@@ -67,6 +67,8 @@ class ChoiceIn(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     version: str = Field(pattern=REF)
+    chats: bool = True
+    """Let chats use the adapter once it is deployed."""
 
 
 class DeployedOut(BaseModel):

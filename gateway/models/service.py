@@ -100,9 +100,10 @@ class ModelRegistry:
             stored.path.unlink(missing_ok=True)
         return await asyncio.to_thread(self._shelf.detail, version, False)
 
-    async def deploy(self, caller: Caller, project: Project, name: str, ref: str) -> str:
+    async def deploy(self, caller: Caller, project: Project, name: str, ref: str, *, chats: bool) -> str:
         """The id of a job that lets the name mean a version, there and here, once it has seen that the model
-        server computes what PEFT does. Whatever goes wrong before leaves the name as it was.
+        server computes what PEFT does; `chats`: and lets chats use it. Whatever goes wrong before leaves the
+        name as it was.
 
         Raises NotFound, Conflict where the version is damaged or no adapter, UpstreamFailed where no worker
         lives.
@@ -112,7 +113,7 @@ class ModelRegistry:
         await self._jobs.awake()
         chosen = {"name": name, "digest": version.digest}
         # Once: whoever waits for it is to learn at once what is wrong.
-        step = {"kind": "deploy-version", "with": chosen, "retry": {"times": 0}}
+        step = {"kind": "deploy-version", "with": {**chosen, "chats": chats}, "retry": {"times": 0}}
         content = {"name": DEPLOY, "steps": {DEPLOY: step}}
         title = f"deploy {name} {version.short}"
         return await self._jobs.ask(
@@ -135,7 +136,10 @@ class ModelRegistry:
             await asyncio.to_thread(self._shelf.versions, name)
             aliases = self._shelf.registry.aliases(name)
             if PREVIOUS not in aliases:
-                raise Conflict(f"{name!r} has no previous version to go back to.")
+                raise Conflict(
+                    f"{name!r} has no previous version to go back to. `loopyard models use --base` lets the "
+                    "base answer chats."
+                )
             previous = await asyncio.to_thread(self._shelf.whole, name, aliases[PREVIOUS])
             was = await self._server.stable(name)
             if was != previous.digest:

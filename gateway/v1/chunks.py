@@ -96,6 +96,7 @@ class Completion:
         message = {"role": "assistant", "content": done["answer"] + footer(self._sources), "refusal": None}
         choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}
         activity = {"steps": steps, "sources": self._sources, "timings": done["timings"]}
+        activity["model"] = done["model"]  # who wrote it; `model` of the completion is the agent
         base = self._base("chat.completion")
         return {**base, "choices": [choice], "usage": done["usage"], "loopyard": activity}
 

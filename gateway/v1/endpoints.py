@@ -69,8 +69,8 @@ async def _pass_through(
 ) -> Response:
     settings, heard = services.settings, Heard()
     server = ModelServer(services.http, settings.llm_url, settings.llm_api_key.get_secret_value())
-    card = await services.models.card(spec.model or settings.default_model)
-    sent = upstream_body(body, spec, card.id)
+    answering = await services.chat_model.default.answering(spec.model)
+    sent = upstream_body(body, spec, answering.card.id)
     if not body.stream:
         answer = await _while_connected(request, server.whole(sent, body.model, heard))
         # After the answer is out: the client need not wait for our books.

@@ -12,7 +12,7 @@ from rlhf.pipelines.kinds import Kind, Parameters, Work
 
 if TYPE_CHECKING:
     from rlhf.recipe import Common, Recipe
-    from rlhf.registry import Version
+    from rlhf.registry import Registry, Version
     from rlhf.serving import Server
 
 VERSION, DATASET, EVALUATION, DECISION = "version", "dataset", "evaluation", "decision"
@@ -138,8 +138,15 @@ def gate(work: Work) -> dict[str, Any]:
     return {DECISION: asdict(decision)}
 
 
-class Deployed(Proof):
-    """Into which server, after which comparison."""
+class Deploying(Proof):
+    """Into which server, and for whom."""
+
+    chats: bool = True
+    """Let a gateway's chats use it from then on, where the server is the worker's own."""
+
+
+class Deployed(Deploying):
+    """After which comparison."""
 
     base: str = ""
     """transformers folder of the base; the starter by default."""
@@ -162,20 +169,22 @@ def deploy(work: Work) -> dict[str, Any]:
         )
         return {DEPLOYMENT: None}
     rows = read_rows(work.path(DATASET) / "held_out.jsonl")
+    registry = Registry(work.registry)
     with server_at(given.url) as server:
         done = promote(
             server,
-            Registry(work.registry),
+            registry,
             _version(work),
             Path(given.base) if given.base else starter(),
             rows,
             plan_of(given.recipe).deploy,
             work.tell,
         )
+    _let_chats_use(registry, done.model, given, work)
     return {DEPLOYMENT: asdict(done)}
 
 
-class Chosen(Proof):
+class Chosen(Deploying):
     """Which version of the registry, by a person's choice."""
 
     name: str
@@ -200,7 +209,20 @@ def deploy_version(work: Work) -> dict[str, Any]:
     with server_at(given.url) as server:
         base = base_of(version, server.served(), Settings.from_environment().server_base)
         done = promote(server, registry, version, base, rows, plan, work.tell)
+    _let_chats_use(registry, done.model, given, work)
     return {DEPLOYMENT: asdict(done)}
+
+
+def _let_chats_use(registry: Registry, model: str, given: Deploying, work: Work) -> None:
+    """Choose what was deployed, unless it is not wanted or on a server that the gateway does not ask."""
+    from rlhf.settings import Settings
+
+    own = given.url.rstrip("/") in ("", Settings.from_environment().server_url.rstrip("/"))
+    if given.chats and own:
+        registry.choose(model)
+        work.tell(f"{model} is chosen for the gateway's chats")
+    else:
+        work.tell(f"chats go on as they were; `loopyard models use {model}` lets them use it")
 
 
 def report(work: Work) -> dict[str, Any]:

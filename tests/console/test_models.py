@@ -10,10 +10,12 @@ import pytest
 from playwright.sync_api import expect
 
 from rlhf.registry import Registry, Version
-from tests.console.conftest import House, OpenPage
+from tests.console.conftest import House, OpenPage, until
 from tests.console.test_pages import _faults
+from tests.graphs.model_server import MODEL
 
 EVIL = "<img src=x onerror=\"document.title='owned'\">"
+HELLO = {"agent": "general", "message": "Good day"}
 REPORT = {
     "decision": {
         "verdict": "promote",
@@ -87,6 +89,40 @@ def test_what_is_no_adapter_says_what_it_is_and_cannot_be_promoted(
     model = open_page("/models").get_by_role("region", name="intents")
     expect(model.get_by_text("classifier", exact=True)).to_be_visible()
     expect(model.get_by_role("button", name="Promote")).to_have_count(0)
+
+
+def test_an_admin_chooses_what_answers_chats_and_sees_it_marked(
+    house: House, open_page: OpenPage, chat: str, versions: list[Version]
+) -> None:
+    polite = f"{MODEL}:polite"
+    house.model.adapters.append("polite")
+    page = open_page("/models")
+    chats, model = page.get_by_role("region", name="Chats"), page.get_by_role("region", name="polite")
+    marked = chats.get_by_role("listitem").filter(has_text="answers chats")
+    expect(marked).to_contain_text(MODEL)
+    expect(model.get_by_text("answers chats")).to_have_count(0)
+    chats.get_by_role("button", name=f"Use in chats: {polite}").click()
+    page.get_by_role("dialog").get_by_role("button", name="Use it").click()
+    expect(marked).to_contain_text(polite)
+    expect(model.get_by_text("answers chats")).to_be_visible()
+    assert _faults(page) == []
+    with house.http() as http:
+        assert "event: done" in http.post(chat.replace("/p/", "/projects/"), json=HELLO).text
+        assert house.model.requests[-1]["model"] == polite
+        house.model.adapters.remove("polite")
+        until(lambda: http.get("/models/chats").json()["problem"] is not None)
+    page.get_by_role("button", name="Look again").click()
+    expect(chats.get_by_role("alert")).to_contain_text(f"{polite} is chosen for chats and not served now")
+    chats.get_by_role("button", name=f"Use in chats: {MODEL}", exact=True).click()
+    page.get_by_role("dialog").get_by_role("button", name="Use it").click()
+    expect(chats.get_by_role("alert")).to_have_count(0)
+    expect(marked).to_contain_text("base")
+
+
+def test_a_promotion_says_whether_chats_are_to_use_it(open_page: OpenPage, versions: list[Version]) -> None:
+    page = open_page("/models")
+    page.get_by_role("button", name="Promote").first.click()
+    expect(page.get_by_role("dialog").get_by_role("checkbox", name="Chats use it")).to_be_checked()
 
 
 def test_a_key_that_is_no_admins_sees_no_models(

@@ -59,9 +59,13 @@ class Place:
         cards = (await self.server.get("/adapters")).json()["data"]
         return next((card["aliases"]["stable"] for card in cards if card["name"] == name), None)
 
-    async def deploy(self, name: str, version: str, wait: bool = True) -> httpx2.Response:
-        body = {"version": version}
+    async def deploy(self, name: str, version: str, wait: bool = True, **more: bool) -> httpx2.Response:
+        body = {"version": version, **more}
         return await self.client.post(f"{REGISTRY}/{name}/deploy", json=body, params={"wait": wait})
+
+    async def chats(self) -> str:
+        """The model that answers chats."""
+        return str((await self.client.get("/api/v1/models/chats")).json()["model"])
 
     async def live(self, version: Version) -> None:
         """Let a version answer, as a deployment in the past has left it."""
@@ -134,7 +138,10 @@ async def test_a_version_is_deployed_and_rolled_back_here_and_in_the_server(plac
     assert first.json()["parity"] >= 0.99
     assert first.json()["positions"] > 32
     assert await place.stable("citing") == one.digest
-    second = await place.deploy("citing", two.short, wait=False)
+    assert await place.chats() == "tiny:citing"
+    # Who chooses the base stays with it: this deployment is not for chats.
+    assert (await place.client.put("/api/v1/models/chats", json={"model": None})).status_code == 200
+    second = await place.deploy("citing", two.short, wait=False, chats=False)
     assert (second.status_code, second.json()["kind"]) == (202, "deploy"), second.text
     job = await ended(place, second.json()["id"])
     assert job["state"] == "done", job["error"]
@@ -142,6 +149,7 @@ async def test_a_version_is_deployed_and_rolled_back_here_and_in_the_server(plac
     deployment = job["result"]["deploy"]["deployment"]
     assert (deployment["digest"], deployment["was"], deployment["floor"]) == (two.digest, one.digest, 0.99)
     assert await place.stable("citing") == two.digest
+    assert await place.chats() == "tiny"
     shown = (await place.client.get(f"{REGISTRY}/citing/versions/live")).json()
     assert (shown["digest"], shown["served"], shown["aliases"]) == (two.digest, True, ["live"])
     assert set(shown["checksums"]) >= {CONFIG, WEIGHTS, PAIRS}

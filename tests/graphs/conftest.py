@@ -14,11 +14,12 @@ from langchain_core.messages import BaseMessage
 
 from graphs.agent import Agents, Ground, Question
 from graphs.checkpoints import open_sqlite
+from graphs.default_model import DefaultModel
 from graphs.events import Answered, AnyEvent, Token
 from graphs.llm import Models
 from graphs.load import load_agents
 from graphs.spec import AgentSpec
-from tests.graphs.model_server import MODEL, ModelServer, Script, model_server
+from tests.graphs.model_server import ModelServer, Script, model_server
 from tests.graphs.tool_server import ToolServer
 
 GROUND = Ground(key="project", documents=("leave", "travel"), databases=("music",))
@@ -39,7 +40,7 @@ class Bench:
         self.model = await self._stack.enter_async_context(model_server(script, **options))
         http = await self._stack.enter_async_context(httpx2.AsyncClient(trust_env=False))
         saver = await self._stack.enter_async_context(open_sqlite(self._folder / "checkpoints.db"))
-        self.agents = Agents(Models(self.model.url, "key", http), MODEL, saver)
+        self.agents = Agents(DefaultModel(Models(self.model.url, "key", http)), saver)
 
     async def ask(
         self,

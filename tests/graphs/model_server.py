@@ -42,13 +42,16 @@ Script = Callable[[dict[str, Any]], Reply]
 
 @dataclass
 class ModelServer:
-    """`script` answers; `requests` keeps the bodies; `gone` is set when a client left in mid-answer."""
+    """`script` answers; `requests` keeps the bodies; `gone` is set when a client left in mid-answer.
+    `adapters` are listed as MODEL:NAME; `measured` keeps whose tokenizer was measured."""
 
     script: Script
     extensions: list[str] = field(default_factory=lambda: list(EXTENSIONS))
     context: int = 4096
     requests: list[dict[str, Any]] = field(default_factory=list)
     gone: asyncio.Event = field(default_factory=asyncio.Event)
+    adapters: list[str] = field(default_factory=list)
+    measured: list[str] = field(default_factory=list)
     url: str = ""
 
     def app(self) -> Starlette:
@@ -62,7 +65,9 @@ class ModelServer:
 
     async def _models(self, _: Request) -> Response:
         embedder = {"id": "embedder", "object": "model", "capabilities": ["embeddings"]}
-        return JSONResponse({"object": "list", "data": [embedder, self._entry()]})
+        names = [f"{MODEL}:{adapter}" for adapter in self.adapters]
+        adapted = [self._entry() | {"id": name, "parent": MODEL} for name in names]
+        return JSONResponse({"object": "list", "data": [embedder, self._entry(), *adapted]})
 
     async def _model(self, request: Request) -> Response:
         if request.path_params["name"] not in (MODEL, ALIAS):
@@ -76,6 +81,7 @@ class ModelServer:
     async def _chat(self, request: Request) -> Response:
         body = await request.json()
         if body.get("max_tokens") == 1:  # the client measures the tokenizer
+            self.measured.append(body["model"])
             return JSONResponse(_completion(Reply("."), len(body["messages"][0]["content"]) // 4))
         self.requests.append(body)
         reply = self.script(body)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -88,7 +89,7 @@ async def test_a_model_server_that_breaks_off_is_a_retryable_error(bench: Bench)
 
 async def test_a_model_server_that_is_not_there(bench: Bench) -> None:
     await bench.start(hello)
-    bench.agents.models.url = "http://127.0.0.1:9/v1"
+    bench.agents.default.models.url = "http://127.0.0.1:9/v1"
     with pytest.raises(ModelUnavailable):
         await bench.ask("data-analyst", "Hi")
 
@@ -111,7 +112,7 @@ async def test_an_unknown_model_names_those_that_exist(bench: Bench) -> None:
 @pytest.mark.parametrize("name", ["", "starter", "loopyard-starter"])
 async def test_the_first_chat_model_an_alias_or_an_id(bench: Bench, name: str) -> None:
     await bench.start(hello)
-    bench.agents.default_model = name
+    bench.agents.default = replace(bench.agents.default, required=name)
     await bench.ask("data-analyst", "Hi")
     assert bench.model.requests[-1]["model"] == "loopyard-starter"
 

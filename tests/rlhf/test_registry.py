@@ -213,3 +213,16 @@ def test_a_full_disk_leaves_other_versions_and_aliases_as_they_were(tmp_path: Pa
         registry.propose(second)
     assert everything(registry.folder) == before
     assert registry.find("polite", LIVE) == first
+
+
+def test_what_answers_chats_is_kept_until_another_is_chosen(tmp_path: Path) -> None:
+    registry = Registry(tmp_path)
+    assert registry.chosen() == ""
+    registry.choose("tiny:polite")
+    assert Registry(tmp_path).chosen() == "tiny:polite"
+    assert registry.names() == []
+    registry.choose("")
+    assert registry.chosen() == ""
+    (registry.folder / "chats.json").write_text("{")
+    with pytest.raises(RegistryError, match=r"chats\.json cannot be read.*loopyard models use"):
+        registry.chosen()

@@ -99,6 +99,7 @@ def test_status_and_doctor_see_a_healthy_installation(stack: Stack) -> None:
     done = stack.loopyard("doctor")
     assert "accepted as admin" in done.stdout
     assert "prepared" in done.stdout
+    assert "chats use loopyard-starter" in done.stdout
 
 
 def test_a_second_up_names_the_first_and_a_taken_port_its_owner(stack: Stack, tmp_path: Path) -> None:

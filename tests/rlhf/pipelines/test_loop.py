@@ -82,6 +82,7 @@ def test_rows_become_an_adapter_that_is_served(folder: Path, server: Server) -> 
         assert job.result["gate"]["decision"]["verdict"] == "promote"
         digest = job.result["register"]["version"]["digest"]
         assert server.stable(NAME) == digest
+        assert Registry(folder).chosen() == f"tiny:{NAME}"
         version = Registry(folder).find(NAME, LIVE)
         assert version.digest == digest
         assert "promote" in (version.folder / "report.html").read_text()

@@ -1,6 +1,6 @@
 import type { Client } from "./client";
 
-/** Shapes of /api/v1/models-registry. */
+/** Shapes of /api/v1/models-registry and of /api/v1/models. */
 
 export interface Version {
   name: string;
@@ -39,6 +39,21 @@ export interface Lineage {
   children: string[];
 }
 
+/** A model that could answer chats; `base` is what an adapter is put on. */
+export interface Served {
+  id: string;
+  base: string | null;
+  answers_chats: boolean;
+}
+
+/** What agents that name no model are answered by; `problem` says why it is not what is wanted. */
+export interface Chats {
+  model: string | null;
+  wanted: string;
+  source: "setting" | "choice" | "server";
+  problem: string | null;
+}
+
 const BASE = "/models-registry";
 const enc = encodeURIComponent;
 const at = ({ name, digest }: Version) => `${BASE}/${enc(name)}/versions/${enc(digest)}`;
@@ -47,6 +62,10 @@ export const listModels = async (client: Client) => (await client.get<{ items: M
 export const getVersion = (client: Client, version: Version) => client.get<VersionDetail>(at(version));
 export const getLineage = (client: Client, version: Version) => client.get<Lineage>(`${at(version)}/lineage`);
 /** Answers when the version is live, or says why it is not: it is compared with what it was trained as first. */
-export const deploy = (client: Client, { name, digest }: Version) =>
-  client.send<unknown>("POST", `${BASE}/${enc(name)}/deploy?wait=true`, { version: digest });
+export const deploy = (client: Client, { name, digest }: Version, chats: boolean) =>
+  client.send<unknown>("POST", `${BASE}/${enc(name)}/deploy?wait=true`, { version: digest, chats });
 export const rollback = (client: Client, name: string) => client.send<unknown>("POST", `${BASE}/${enc(name)}/rollback`);
+export const listServed = async (client: Client) => (await client.get<{ items: Served[] }>("/models")).items;
+export const getChats = (client: Client) => client.get<Chats>("/models/chats");
+/** Null lets the model server's first chat model answer. */
+export const useModel = (client: Client, model: string | null) => client.send<Chats>("PUT", "/models/chats", { model });
