@@ -1,7 +1,7 @@
 """Calls that need more days than anybody has named, for models too small to tell a return from a single trip.
 
-Of 438 return flights in the trained part of the starter's dialogues 14 would not be offered (3 %), while of 574
-flights one way 345 (60 %) are left without a rival that needs two days.
+Of 438 return flights in the trained part of the starter's dialogues 14 would not be offered (3 %), while of
+574 flights one way 345 (60 %) are left without a rival that needs two days.
 """
 
 import re

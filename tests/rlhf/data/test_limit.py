@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rlhf.data.build import read_files
+from rlhf.data.read import read_files
 from rlhf.errors import DatasetError
 from tests.rlhf.rows import rows
 
@@ -62,8 +62,8 @@ def test_a_file_of_just_the_limit_is_read(tmp_path: Path) -> None:
     file = tmp_path / "rows.jsonl"
     line = rows(1)[0].line().encode()
     file.write_bytes(line + b" " * ((1 << 20) - len(line)))
-    placed, bad = read_files([file], megabytes=1)
-    assert (len(placed), bad) == (1, [])
+    read = read_files([file], megabytes=1)
+    assert (len(read.placed), read.bad) == (1, [])
     with file.open("ab") as more:
         more.write(b" ")
     with pytest.raises(DatasetError, match="at most 1 MB"):
