@@ -1,5 +1,6 @@
 """Methods of training by name: recipe, trainer, what is trained where nobody says. Free of torch."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -9,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from rlhf import ranks
 from rlhf.errors import RecipeError
 from rlhf.recipe import Common, Lora, Part, Recipe, Replay, Trainable, Training, read_yaml, resolved
 
@@ -151,6 +151,11 @@ def read_recipe(source: str | Path, **changes: Any) -> Common:
     return resolved(known(method).recipe, method, path, changes)
 
 
+def is_ranked() -> bool:
+    """Whether this process is one of several that train together: torchrun numbers them."""
+    return "RANK" in os.environ
+
+
 def known(method: str) -> Known:
     """A method. RecipeError where there is none of that name."""
     if method not in METHODS:
@@ -168,9 +173,11 @@ def train(
 ) -> "Trained":
     """Train by the recipe's method. TrainingError, BadRecords."""
     method = known(recipe.method)
-    if ranks.wanted(recipe):
-        assert isinstance(recipe, Trainable)
-        return ranks.train_in_ranks(recipe, dataset, out, base or method.base(), adapter, tell)
+    if isinstance(recipe, Trainable) and recipe.processes > 1 and not is_ranked():
+        several: Trained = import_module("rlhf.ranks").train_in_ranks(
+            recipe, dataset, out, base or method.base(), adapter, tell
+        )
+        return several
     trained: Trained = import_module(method.module).train(
         recipe, dataset, out, base or method.base(), adapter, tell
     )

@@ -40,11 +40,6 @@ def is_first() -> bool:
     return int(os.environ.get(RANK, "0")) == 0
 
 
-def wanted(recipe: Common) -> bool:
-    """Whether a recipe asks for several processes that nobody has started yet."""
-    return isinstance(recipe, Trainable) and recipe.processes > 1 and RANK not in os.environ
-
-
 @contextmanager
 def first_alone(recipe: Common) -> Iterator[bool]:
     """The first process does what is inside, the others wait until it is done; True in the first."""

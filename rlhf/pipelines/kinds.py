@@ -131,10 +131,9 @@ def load(plugins: str = "") -> Kinds:
     Raises:
         SettingsError: a plugin that cannot be loaded.
     """
-    from rlhf.pipelines.standard import KINDS
-
     kinds = Kinds()
-    for kind in KINDS:
+    # By name: whoever reads schedules must not come to depend on trainers.
+    for kind in importlib.import_module("rlhf.pipelines.standard").KINDS:
         kinds.add(kind)
     for point in entry_points(group=GROUP):
         point.load()(kinds.add)
