@@ -8,6 +8,7 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from rlhf.data.limit import MEGABYTES
+from rlhf.data.names import described
 from rlhf.errors import SettingsError
 
 
@@ -38,6 +39,10 @@ class Settings(BaseSettings):
     """Queues that this worker serves, comma-separated: `cpu`, `gpu`."""
     rows_megabytes: int = Field(default=MEGABYTES, ge=1)
     """Most that is read of files of rows for one dataset; building takes about ten times as much memory."""
+    pii_regions: str = "US,GB,DE,FR,IN"
+    """Countries whose national phone numbers are personal data, comma-separated (ISO 3166-1, two letters)."""
+    pii_model: str = ""
+    """spaCy model that finds names and places: a folder or an installed package; nothing is downloaded."""
     steps: str = ""
     """Further kinds of steps: comma-separated `module:function`; the function receives `Kinds.add`."""
     server_url: str = "http://127.0.0.1:8000/v1"
@@ -67,6 +72,30 @@ class Settings(BaseSettings):
     def registry_folder(self) -> Path:
         """Above `adapters`."""
         return self.registry or self.data.parent
+
+    @property
+    def phone_regions(self) -> tuple[str, ...]:
+        """RLHF_PII_REGIONS one by one."""
+        return tuple(sorted({part.strip().upper() for part in self.pii_regions.split(",") if part.strip()}))
+
+    @field_validator("pii_regions")
+    @classmethod
+    def _regions(cls, value: str) -> str:
+        from phonenumbers import SUPPORTED_REGIONS
+
+        if unknown := {part.strip().upper() for part in value.split(",")} - SUPPORTED_REGIONS:
+            raise SettingsError(
+                f"RLHF_PII_REGIONS={value}: unknown {', '.join(map(repr, sorted(unknown)))}; "
+                "name countries by two letters, with a comma between, such as US,GB,DE"
+            )
+        return value
+
+    @field_validator("pii_model")
+    @classmethod
+    def _model(cls, value: str) -> str:
+        if value:
+            described(value)
+        return value
 
     @field_validator("resources")
     @classmethod

@@ -1,18 +1,26 @@
-"""Personal data and secrets that have a form of their own, replaced by the name of their kind.
+"""Personal data and secrets, replaced by the name of their kind.
 
-Names, places and other things that only meaning gives away are not found. Where a form has check digits they
-are verified, so that order numbers and dates stay: payment cards (ISO/IEC 7812-1 annex B, Luhn), IBAN
-(ISO 13616, remainder 1 modulo 97).
+presidio's recognisers find them by form, check digits and the numbering plans of countries (`recognisers`);
+our own forms add secrets, e-mail addresses with letters of any script and whatever presidio reads more
+strictly. Check digits are verified, so that order numbers and dates stay: payment cards (ISO/IEC 7812-1 annex
+B, Luhn), IBAN (ISO 13616, remainder 1 modulo 97). Names and places need a spaCy model (`names`).
 """
 
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
-from ipaddress import ip_address
+from functools import cache, cached_property, partial
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
+from rlhf.data.findings import Finding, resolved
+from rlhf.data.light import TRAINERS, without
+from rlhf.data.names import described, search_names
+from rlhf.data.numbers import personal_address
 from rlhf.data.texts import Kept, with_texts
+from rlhf.errors import SettingsError
+from rlhf.settings import Settings
 
 
 def luhn(text: str) -> bool:
@@ -27,16 +35,6 @@ def iban(text: str) -> bool:
     packed = text.replace(" ", "")
     moved = packed[4:] + packed[:4]
     return 15 <= len(packed) <= 34 and int("".join(str(int(c, 36)) for c in moved)) % 97 == 1
-
-
-def _address(text: str) -> bool:
-    try:
-        found = ip_address(text)
-    except ValueError:
-        return False
-    # "a::b" is an address too, but mostly C++.
-    code = found.version == 6 and sum(c.isdigit() for c in text) < 2
-    return not (code or found.is_loopback or found.is_unspecified)
 
 
 def _phone(text: str) -> bool:
@@ -56,7 +54,7 @@ class Kind:
     holds: Callable[[str], bool] = _any
 
 
-# Tried in this order: the more specific first, because a card or an IBAN also looks like a phone number.
+# Findings that overlap are settled afterwards: a card or an IBAN also looks like a phone number.
 KINDS = (
     Kind(
         "SECRET",
@@ -77,7 +75,7 @@ KINDS = (
             r"(?<![\w.:])(?:\d{1,3}(?:\.\d{1,3}){3}(?!\w|\.\d)"
             r"|[0-9a-fA-F]{0,4}(?::[0-9a-fA-F]{0,4}){2,7}(?![\w:]))"
         ),
-        _address,
+        personal_address,
     ),
     Kind(
         "PHONE",
@@ -92,20 +90,76 @@ KINDS = (
 )
 
 
+_WORTH = re.compile(r"[@\d]")
+
+
+class Redactor:
+    """Finds personal data with presidio, our own forms and, where one is named, a model.
+
+    Raises:
+        SettingsError: presidio is not installed, or there is no such model.
+    """
+
+    def __init__(self, regions: Sequence[str], model: str = "") -> None:
+        self.facts: dict[str, Any] = {"presidio": _presidio(), "phone_regions": list(regions)}
+        """What findings depend on."""
+        self._regions = tuple(regions)
+        self._names = search_names(model) if model else None
+        if model:
+            self.facts["names"] = described(model)
+
+    def redact(self, text: str, found: Counter[str]) -> str:
+        """The text with `<EMAIL>` and the like in the place of what was found; counts go to `found`."""
+        parts, at = [], 0
+        for one in resolved(self._findings(text)):
+            found[one.kind] += 1
+            parts += [text[at : one.start], f"<{one.kind}>"]
+            at = one.end
+        return "".join(parts) + text[at:]
+
+    def _findings(self, text: str) -> Iterator[Finding]:
+        yield from own_forms(text)
+        # Whatever presidio's recognisers find has one of these; most texts have neither.
+        if _WORTH.search(text):
+            yield from self._forms(text)
+        if self._names:
+            yield from self._names(text)
+
+    @cached_property
+    def _forms(self) -> Callable[[str], Iterator[Finding]]:
+        with without(*TRAINERS):
+            from rlhf.data.recognisers import search_forms
+        return search_forms(self._regions)
+
+
+def own_forms(text: str) -> Iterator[Finding]:
+    """What has one of the forms in `KINDS`."""
+    for kind in KINDS:
+        for match in kind.form.finditer(text):
+            if kind.holds(match.group()):
+                yield Finding(kind.name, match.start(), match.end())
+
+
+@cache
+def configured() -> Redactor:
+    """As RLHF_PII_REGIONS and RLHF_PII_MODEL say. SettingsError."""
+    settings = Settings.from_environment()
+    return Redactor(settings.phone_regions, settings.pii_model)
+
+
 def redact(text: str, found: Counter[str]) -> str:
     """The text with `<EMAIL>` and the like in the place of what was found; counts by kind go to `found`."""
-    for kind in KINDS:
-
-        def replace(match: re.Match[str], kind: Kind = kind) -> str:
-            if not kind.holds(match.group()):
-                return match.group()
-            found[kind.name] += 1
-            return f"<{kind.name}>"
-
-        text = kind.form.sub(replace, text)
-    return text
+    return configured().redact(text, found)
 
 
 def redact_row(row: Kept, found: Counter[str]) -> Kept:
     """The row with every text redacted; session, user and trace ids stay, they are the lineage."""
     return with_texts(row, partial(redact, found=found))
+
+
+def _presidio() -> str:
+    try:
+        return version("presidio-analyzer")
+    except PackageNotFoundError as error:
+        remedy = "install the extra `rlhf` (`make setup` does)"
+        raise SettingsError(f"personal data is looked for with presidio-analyzer: {remedy}") from error

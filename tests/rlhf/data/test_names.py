@@ -1,0 +1,81 @@
+"""Names and places: a model that the operator has put on the machine, and nothing else."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from rlhf.data.light import TRAINERS, without
+from rlhf.data.pii import Redactor, configured
+from rlhf.errors import SettingsError
+from rlhf.settings import Settings
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A spaCy model on the disk: rules instead of a network, loaded the same way."""
+    with without(*TRAINERS):
+        import spacy
+    read = spacy.blank("en", meta={"name": "rules", "version": "1.0.0"})
+    rules = [
+        {"label": "PERSON", "pattern": "Ada Lovelace"},
+        {"label": "GPE", "pattern": "Berlin"},
+        {"label": "ORG", "pattern": "Loopyard"},
+    ]
+    read.add_pipe("entity_ruler").add_patterns(rules)
+    folder = tmp_path_factory.mktemp("models") / "rules"
+    read.to_disk(folder)
+    return folder
+
+
+def test_names_and_places_are_replaced_and_counted(model: Path) -> None:
+    redactor, found = Redactor(("US",), str(model)), Counter[str]()
+    said = "Ada Lovelace of Loopyard, ada@example.org, moves to Berlin."
+    assert redactor.redact(said, found) == "<PERSON> of Loopyard, <EMAIL>, moves to <PLACE>."
+    assert found == {"PERSON": 1, "EMAIL": 1, "PLACE": 1}
+    assert redactor.facts["names"] == "en_rules 1.0.0"
+
+
+def test_a_text_that_is_longer_than_spacy_reads_is_read(model: Path) -> None:
+    found: Counter[str] = Counter()
+    text = "word " * 250_000 + "Berlin"
+    assert Redactor(("US",), str(model)).redact(text, found).endswith("word <PLACE>")
+
+
+def test_without_a_model_names_stay() -> None:
+    assert Redactor(("US",)).redact("Ada Lovelace, Berlin", Counter()) == "Ada Lovelace, Berlin"
+
+
+@pytest.mark.parametrize("wrong", ["/nowhere/model", "en_core_web_lg", "no-name", "rlhf"])
+def test_a_model_that_is_not_there_is_an_error_at_the_start(
+    wrong: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RLHF_PII_MODEL", wrong)
+    with pytest.raises(SettingsError, match=rf"RLHF_PII_MODEL={wrong}: there is no spaCy model .* leave it"):
+        Settings.from_environment()
+
+
+def test_a_damaged_model_is_an_error_that_names_it(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "meta.json").write_text("{")
+    with pytest.raises(SettingsError, match=r"its meta\.json makes no sense"):
+        Redactor(("US",), str(tmp_path))
+    (tmp_path / "meta.json").write_bytes((model / "meta.json").read_bytes())
+    with pytest.raises(SettingsError, match=r"cannot be loaded.*config\.cfg"):
+        Redactor(("US",), str(tmp_path))
+
+
+def test_settings_say_which_countries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RLHF_PII_REGIONS", "ch, at")
+    assert Settings.from_environment().phone_regions == ("AT", "CH")
+    monkeypatch.setenv("RLHF_PII_REGIONS", "DE,Germany")
+    with pytest.raises(SettingsError, match=r"RLHF_PII_REGIONS=DE,Germany: unknown 'GERMANY'; name "):
+        Settings.from_environment()
+
+
+def test_the_settings_are_used(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RLHF_PII_MODEL", str(model))
+    configured.cache_clear()
+    try:
+        assert configured().redact("Berlin", Counter()) == "<PLACE>"
+    finally:
+        configured.cache_clear()
