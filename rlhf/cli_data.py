@@ -120,7 +120,8 @@ def build_dataset(
         bool,
         typer.Option(
             "--redact-pii",
-            help="Replace e-mail addresses, phone, card and account numbers, IP addresses and API keys.",
+            help="Replace e-mail and IP addresses, phone, card, account and identity numbers, API keys; "
+            "names and places with RLHF_PII_MODEL.",
         ),
     ] = False,
     users_may_cross: Annotated[

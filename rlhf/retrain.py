@@ -13,6 +13,7 @@ from typing import Any
 
 from rlhf.data.build import Plan, build
 from rlhf.data.folder import manifest_digest, withdrawal
+from rlhf.data.pii import configured
 from rlhf.data.split import KEYS
 from rlhf.deploy import deploy, loaded
 from rlhf.dpo import DEPENDS, train
@@ -126,6 +127,7 @@ class Retraining:
         source = self.order.pairs or self.order.out / "pairs.jsonl"
         recipe, data = self.order.recipe, self.order.recipe.data
         inputs = [file_sha256(source), recipe.digest("data", "seed")]
+        inputs += [json.dumps(configured().facts)] if data.redact_pii else []
         # A dataset is never changed: other rows, or another split, are another folder.
         self.dataset = self.order.out / "datasets" / Steps.key("dataset", inputs)[:SHORT]
 

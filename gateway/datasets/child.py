@@ -20,6 +20,8 @@ MEGABYTES = 3000
 SECONDS = 300.0
 FORGETTING_SECONDS = 540.0
 """For reading every dataset."""
+PASSED = ("RLHF_PII_REGIONS", "RLHF_PII_MODEL")
+"""What personal data are has to mean the same here and in the worker."""
 
 
 async def dataset(*arguments: str) -> Any:
@@ -47,6 +49,7 @@ async def run(
             "PATH": os.environ.get("PATH", ""),
             "PYTHONPATH": str(ROOT),
             "OMP_NUM_THREADS": "1",
+            **{name: os.environ[name] for name in PASSED if name in os.environ},
             **(env or {}),
         },
         stdin=asyncio.subprocess.PIPE,

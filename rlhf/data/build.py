@@ -11,7 +11,7 @@ from rlhf.data.folder import digest, write_dataset
 from rlhf.data.kinds import Name, RowKind, kind_of
 from rlhf.data.limit import MEGABYTES, refuse_large
 from rlhf.data.near import THRESHOLD
-from rlhf.data.pii import redact_row
+from rlhf.data.pii import configured, redact_row
 from rlhf.data.read import Placed, nearest, read_files, recognised
 from rlhf.data.split import KEYS, Key, split
 from rlhf.data.steps import Preparation, Step, Template, declared, refuse_unfit
@@ -53,6 +53,8 @@ class Plan:
             "near_duplicate": THRESHOLD,
         }
         # Only where there are some: without, the digest is what it always was.
+        if self.redact_pii:
+            done["redacted_by"] = configured().facts
         return done | ({"steps": declared(self.steps), "tokens_by": tokens.by} if self.steps else {})
 
 

@@ -16,6 +16,8 @@ def card(manifest: dict[str, Any], train: Sequence[AnyRow], held_out: Sequence[A
     kind = kind_of(manifest["kind"])
     rows, transform = [*train, *held_out], manifest["transform"]
     redacted = _listed(manifest["redacted"]) if transform["redact_pii"] else "not asked for"
+    names = transform.get("redacted_by", {}).get("names")
+    about_names = f"Names and places by {names}" if names else "Names and places are not looked for"
     return f"""# {kind.title} {manifest["digest"][:12]}
 
 {kind.about}
@@ -32,7 +34,7 @@ def card(manifest: dict[str, Any], train: Sequence[AnyRow], held_out: Sequence[A
 - Answers of: {_listed(Counter(trace.model for row in rows for trace in _traces(row)))}.
 - Left out: {_listed(manifest["left_out"])}.
 - Found in the files: {_listed(manifest["findings"])}.
-- Personal data replaced: {redacted}. Names and places are not looked for.
+- Personal data replaced: {redacted}. {about_names}.
 - Tokens: {manifest["tokens"]["train"]} to train on, {manifest["tokens"]["held_out"]} held out \
 ({manifest["tokens"]["by"]}).
 - Prepared: {"; ".join(_step(step) for step in manifest.get("steps", [])) or "not asked for"}.

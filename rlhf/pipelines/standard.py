@@ -113,6 +113,13 @@ class Build(Parameters):
     """What is done to rows first, such as `[{"clean": {}}, {"limit": {"tokens": 512}}]`."""
 
 
+def _redacting(given: Build) -> dict[str, Any] | None:
+    """What finds personal data, where they are replaced: settings of the worker, not of the step."""
+    from rlhf.data.pii import configured
+
+    return configured().facts if given.redact_pii else None
+
+
 def dataset(work: Work) -> dict[str, Any]:
     """A dataset below OBJECTS/datasets, named by its digest."""
     from rlhf.data.build import Plan, build_below
@@ -267,7 +274,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("collect", collect, Collect, outputs={ROWS: ROWS}, depends=_content_of_rows),
     *GATHERING,
     Kind("parent", parent, Parent, outputs={"version": "version"}, cached=False),
-    Kind("dataset", dataset, Build, {ROWS: ROWS}, outputs={DATASET: DATASET}),
+    Kind("dataset", dataset, Build, {ROWS: ROWS}, outputs={DATASET: DATASET}, depends=_redacting),
     Kind("validate", validate, inputs={DATASET: DATASET}, outputs={DATASET: DATASET}),
     Kind(
         "train",
