@@ -42,7 +42,6 @@ def described(model: str) -> str:
 
 def search_names(model: str) -> Callable[[str], Iterator[Finding]]:
     """Finds PERSON and PLACE. SettingsError where the model cannot be loaded."""
-    described(model)
     with without(*TRAINERS):
         import spacy
     try:

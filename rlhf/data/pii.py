@@ -104,7 +104,7 @@ class Redactor:
         self.facts: dict[str, Any] = {"presidio": _presidio(), "phone_regions": list(regions)}
         """What findings depend on."""
         self._regions = tuple(regions)
-        self._names = search_names(model) if model else None
+        self._model = model
         if model:
             self.facts["names"] = described(model)
 
@@ -122,7 +122,7 @@ class Redactor:
         # Whatever presidio's recognisers find has one of these; most texts have neither.
         if _WORTH.search(text):
             yield from self._forms(text)
-        if self._names:
+        if self._model:
             yield from self._names(text)
 
     @cached_property
@@ -130,6 +130,10 @@ class Redactor:
         with without(*TRAINERS):
             from rlhf.data.recognisers import search_forms
         return search_forms(self._regions)
+
+    @cached_property
+    def _names(self) -> Callable[[str], Iterator[Finding]]:
+        return search_names(self._model)
 
 
 def own_forms(text: str) -> Iterator[Finding]:

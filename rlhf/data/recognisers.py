@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from presidio_analyzer import EntityRecognizer
+from presidio_analyzer import PatternRecognizer
 from presidio_analyzer.predefined_recognizers import (
     CreditCardRecognizer,
     CryptoRecognizer,
@@ -66,7 +66,7 @@ class OfflineEmails(EmailRecognizer):
 class Place:
     """Where a recogniser has to look: around each match of `near`, so many characters further; None: all."""
 
-    recogniser: EntityRecognizer
+    recogniser: PatternRecognizer | PhoneRecognizer
     near: re.Pattern[str] | None = None
     before: int = 0
     after: int = 0
@@ -74,7 +74,7 @@ class Place:
     def findings(self, text: str) -> Iterator[Finding]:
         """Whatever holds, by our names of kinds."""
         for start, end in self._windows(text):
-            for one in self.recogniser.analyze(text[start:end], self.recogniser.supported_entities, None):
+            for one in self.recogniser.analyze(text[start:end], self.recogniser.supported_entities):
                 found = Finding(KINDS[one.entity_type], start + one.start, start + one.end, one.score)
                 if holds(found, text):
                     yield found

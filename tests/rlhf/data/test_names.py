@@ -1,14 +1,27 @@
 """Names and places: a model that the operator has put on the machine, and nothing else."""
 
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from rlhf.data.build import Plan, build
 from rlhf.data.light import TRAINERS, without
-from rlhf.data.pii import Redactor, configured
+from rlhf.data.pii import Redactor, configured, redact
 from rlhf.errors import SettingsError
+from rlhf.pipelines.standard import KINDS
+from rlhf.records import write_jsonl
 from rlhf.settings import Settings
+from tests.rlhf.rows import row
+
+
+@pytest.fixture(autouse=True)
+def _settings_of_the_test() -> Iterator[None]:
+    """What another test set is forgotten, and what this one sets too."""
+    configured.cache_clear()
+    yield
+    configured.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -16,13 +29,16 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A spaCy model on the disk: rules instead of a network, loaded the same way."""
     with without(*TRAINERS):
         import spacy
+        from spacy.pipeline import EntityRuler
     read = spacy.blank("en", meta={"name": "rules", "version": "1.0.0"})
     rules = [
         {"label": "PERSON", "pattern": "Ada Lovelace"},
         {"label": "GPE", "pattern": "Berlin"},
         {"label": "ORG", "pattern": "Loopyard"},
     ]
-    read.add_pipe("entity_ruler").add_patterns(rules)
+    ruler = read.add_pipe("entity_ruler")
+    assert isinstance(ruler, EntityRuler)
+    ruler.add_patterns(rules)
     folder = tmp_path_factory.mktemp("models") / "rules"
     read.to_disk(folder)
     return folder
@@ -61,7 +77,7 @@ def test_a_damaged_model_is_an_error_that_names_it(model: Path, tmp_path: Path) 
         Redactor(("US",), str(tmp_path))
     (tmp_path / "meta.json").write_bytes((model / "meta.json").read_bytes())
     with pytest.raises(SettingsError, match=r"cannot be loaded.*config\.cfg"):
-        Redactor(("US",), str(tmp_path))
+        Redactor(("US",), str(tmp_path)).redact("Ada Lovelace", Counter())
 
 
 def test_settings_say_which_countries(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,8 +90,38 @@ def test_settings_say_which_countries(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_settings_are_used(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RLHF_PII_MODEL", str(model))
-    configured.cache_clear()
-    try:
-        assert configured().redact("Berlin", Counter()) == "<PLACE>"
-    finally:
+    assert redact("Berlin", Counter()) == "<PLACE>"
+
+
+def test_a_dataset_says_what_found_personal_data(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "rows.jsonl"
+    write_jsonl(source, [row(f"Question {at} about Berlin, {'x' * at} please") for at in range(1, 30)])
+    plain, _ = build([source], tmp_path / "plain", Plan())
+    assert "redacted_by" not in plain["transform"]
+    digests = set()
+    for wanted, card in ("", "Names and places are not looked for."), (str(model), "by en_rules 1.0.0."):
+        monkeypatch.setenv("RLHF_PII_MODEL", wanted)
         configured.cache_clear()
+        out = tmp_path / f"set{len(wanted)}"
+        manifest, _ = build([source], out, Plan(redact_pii=True))
+        assert manifest["transform"]["redacted_by"] == configured().facts
+        assert configured().facts["phone_regions"] == ["DE", "FR", "GB", "IN", "US"]
+        assert card in (out / "README.md").read_text()
+        assert ("Berlin" in (out / "train.jsonl").read_text()) == (wanted == "")
+        digests.add(manifest["digest"])
+    assert len(digests) == 2
+
+
+def test_a_step_is_done_again_when_something_else_finds_personal_data(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [kind] = [kind for kind in KINDS if kind.name == "dataset"]
+    assert kind.depends is not None
+    assert kind.depends(kind.parameters.model_validate({})) is None
+    redacting = kind.parameters.model_validate({"redact_pii": True})
+    before = kind.depends(redacting)
+    monkeypatch.setenv("RLHF_PII_MODEL", str(model))
+    configured.cache_clear()
+    assert kind.depends(redacting) != before
