@@ -53,6 +53,17 @@ def holds(found: Finding, text: str) -> bool:
     return found.kind == "CARD" or personal_address(number)
 
 
+def worth(match: re.Match[str]) -> bool:
+    """Whether a recogniser has to look at a run of digits: no phone number is a date, or digits that no word
+    announces."""
+    run = match.group()
+    if not run[-1:].isdigit():
+        return True
+    before = match.string[max(0, match.start() - NEAR) : match.start()]
+    plain = run.isdigit() and not run.startswith("00") and not before.endswith("+")
+    return not (_DATE.fullmatch(run) or (plain and not _SAYS["PHONE"].search(before)))
+
+
 def phone(number: str, said: bool) -> bool:
     """Whether a number that some region could have is meant as one; `said`: a word before it says so."""
     if not 7 <= sum(c.isdigit() for c in number) <= 20 or _DATE.match(number) or _SSN.fullmatch(number):

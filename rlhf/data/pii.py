@@ -165,5 +165,7 @@ def _presidio() -> str:
     try:
         return version("presidio-analyzer")
     except PackageNotFoundError as error:
-        remedy = "install the extra `rlhf` (`make setup` does)"
-        raise SettingsError(f"personal data is looked for with presidio-analyzer: {remedy}") from error
+        raise SettingsError(
+            "personal data are looked for with presidio-analyzer, which is not installed: "
+            "install the extra `rlhf` (`make setup` does)"
+        ) from error

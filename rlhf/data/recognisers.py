@@ -27,10 +27,8 @@ from presidio_analyzer.predefined_recognizers import (
 from tldextract import TLDExtract
 
 from rlhf.data.findings import Finding
-from rlhf.data.numbers import holds
+from rlhf.data.numbers import holds, worth
 
-SURE = 1.0
-"""presidio's score for what check digits or a list prove."""
 KINDS = {
     "EMAIL_ADDRESS": "EMAIL",
     "PHONE_NUMBER": "PHONE",
@@ -84,7 +82,8 @@ class Place:
             yield 0, len(text)
             return
         for match in self.near.finditer(text):
-            yield max(0, match.start() - self.before), match.end() + self.after
+            if worth(match):
+                yield max(0, match.start() - self.before), match.end() + self.after
 
 
 def search_forms(regions: Sequence[str]) -> partial[Iterator[Finding]]:

@@ -196,6 +196,22 @@ async def test_findings_name_file_and_line(gateway: Gateway) -> None:
     assert found["personal data: EMAIL"] == ("warning", 1, "labels:2")
 
 
+async def test_a_check_knows_the_phone_numbers_of_the_countries_that_are_set(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = await project(gateway, "phones")
+    await send(
+        gateway, "labels.csv", b"text,label\nring 044 668 18 00 please now,a\nsomething else,b\n", name
+    )
+    at, found = f"{DATASETS}/labels/validate", []
+    for countries in ("US", "US,CH"):
+        monkeypatch.setenv("RLHF_PII_REGIONS", countries)
+        done = await gateway.client.post(at, headers={"X-Project": name})
+        assert done.status_code == 200, done.text
+        found.append([finding["rule"] for finding in done.json()["findings"]])
+    assert found == [[], ["personal data: PHONE"]]
+
+
 async def test_a_download_answers_ranges(gateway: Gateway) -> None:
     name = await project(gateway, "ranges")
     content = preferences(5)

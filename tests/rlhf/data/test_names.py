@@ -2,7 +2,9 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,7 +33,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         import spacy
         from spacy.pipeline import EntityRuler
     read = spacy.blank("en", meta={"name": "rules", "version": "1.0.0"})
-    rules = [
+    rules: list[dict[str, str | list[dict[str, Any]]]] = [
         {"label": "PERSON", "pattern": "Ada Lovelace"},
         {"label": "GPE", "pattern": "Berlin"},
         {"label": "ORG", "pattern": "Loopyard"},
@@ -125,3 +127,12 @@ def test_a_step_is_done_again_when_something_else_finds_personal_data(
     monkeypatch.setenv("RLHF_PII_MODEL", str(model))
     configured.cache_clear()
     assert kind.depends(redacting) != before
+
+
+def test_without_presidio_nothing_is_looked_for_by_halves(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("rlhf.data.pii.version", absent)
+    with pytest.raises(SettingsError, match=r"presidio-analyzer, which is not installed: .* extra `rlhf`"):
+        redact("nothing personal", Counter())
