@@ -44,6 +44,7 @@ bench: setup-test ## Time and memory beside peers (a quiet machine; not part of 
 	@$(PY) -m tests.bench.engine_switch
 	@$(PY) -m tests.bench.vanishing
 	@$(PY) -m tests.bench.overload
+	@$(PY) -m tests.bench.redaction
 	@$(PY) -m tests.bench.onnx_throughput
 
 lock: ## Resolve pyproject.toml into the lock files
