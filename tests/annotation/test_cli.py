@@ -124,12 +124,13 @@ def test_traces_become_pairs_with_second_answers(
     annotate(server, studio.project(title), tmp_path, {"task_id": task.task_id, "result": results("left")})
     pulled = loopyard(tmp_path, "pull", "--project", title, **known_).stdout
     assert "1 judgements, 2 preferences" in pulled
-    assert "Scores in the trace store: 1 new, changed or taken back" in pulled
+    # The second answer has a trace of its own, and is judged as well.
+    assert "Scores in the trace store: 2 new, changed or taken back" in pulled
     auth, params = (traces.public_key, traces.secret_key), {"name": "preference", "fields": "subject"}
     found = httpx.get(f"{traces.host}/api/public/v3/scores", params=params, auth=auth, trust_env=False)
-    (score,) = found.json()["data"]
-    assert score["value"] == ("chosen" if side_of(task, "Me.") == "left" else "rejected")
-    assert score["subject"]["traceId"] == "c" * 32
+    values = {score["subject"]["traceId"]: score["value"] for score in found.json()["data"]}
+    assert sorted(values.values()) == ["chosen", "rejected"]
+    assert values["c" * 32] == ("chosen" if side_of(task, "Me.") == "left" else "rejected")
 
 
 def test_nothing_is_pushed_of_a_file_with_a_bad_line(tmp_path: Path, pairs: Path) -> None:
