@@ -87,11 +87,11 @@ def page(content: Mapping[str, Any]) -> str:
         "<h2>Checks</h2>",
         table(("check", "", "seen"), checks),
         "<h2>Suites</h2>",
-        image(suites_picture(found["suites"]), "Exact answers by suite and model"),
-        table(*kinds_table(found["suites"], found["kinds"])),
+        image(suites_picture(found.get("suites", {})), "Exact answers by suite and model"),
+        table(*kinds_table(found.get("suites", {}), found.get("kinds", {}))),
         "<h2>Likelihood</h2>",
-        table(LIKELY, likelihood_table(found["likelihood"])),
-        *regression_part(found["regression"]),
+        table(LIKELY, likelihood_table(found.get("likelihood", {}))),
+        *regression_part(found.get("regression", {})),
         "<h2>Training</h2>",
         image(curves(trained["history"]), "Loss, margin and log-probability of the chosen answers by step"),
         table(("rows", "used", "left out"), rows_table(trained["rows"])),
@@ -114,8 +114,8 @@ def markdown(content: Mapping[str, Any]) -> str:
         compared(found),
         rows_of(("wins", "losses", "ties", "flips", "win rate", "interval"), [verdict_row(decision)]),
         rows_of(("check", "", "seen"), checks),
-        rows_of(*kinds_table(found["suites"], found["kinds"])),
-        rows_of(LIKELY, likelihood_table(found["likelihood"])),
+        rows_of(*kinds_table(found.get("suites", {}), found.get("kinds", {}))),
+        rows_of(LIKELY, likelihood_table(found.get("likelihood", {}))),
         rows_of(("step", "seconds", "", "result"), content["steps"]),
         rows_of(("prompt", "now", "candidate"), answers_table(found["answers"])[:FEW]),
     ]
@@ -154,8 +154,9 @@ def rate_of(decision: Mapping[str, Any]) -> str:
 
 def compared(found: Mapping[str, Any]) -> str:
     """What was compared with what, and who judged."""
-    judge = found["judge"] or "nobody yet"
-    return f"{found['candidate']} beside {found['current']}; judged by {judge}, each pair in both orders."
+    judge = found.get("judge") or "nobody yet"
+    sides = f"{found.get('candidate', 'the candidate')} beside {found.get('current', 'what is live')}"
+    return f"{sides}; judged by {judge}, each pair in both orders."
 
 
 def kinds_table(

@@ -140,7 +140,7 @@ steps:
 async def test_a_pipeline_is_checked_before_it_is_run(working: Gateway, tmp_path: Path) -> None:
     good = await run(working, "pipeline", "check", "retrain", folder="")
     assert good.exit_code == 0, good.output
-    assert "train  train  cpu  after validate" in good.output
+    assert "train  train  cpu  after parent, validate" in good.output
     file = tmp_path / "small.yaml"
     file.write_text(WRONG.lstrip())
     bad = await run(working, "pipeline", "check", str(file), folder="")

@@ -22,7 +22,7 @@ from tests.tools.serving import free_port
 # Starting the tools service twice on a busy machine takes its time.
 pytestmark = pytest.mark.timeout(300)
 CHAT = "/api/v1/projects/demo/chat"
-SLOW = f"SELECT COUNT(*) AS n FROM {', '.join(f'Album a{n}' for n in range(16))}"
+SLOW = f"SELECT COUNT(*) AS n FROM {', '.join(f'Album a{n}' for n in range(22))}"
 
 
 @asynccontextmanager

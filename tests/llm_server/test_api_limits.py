@@ -76,7 +76,7 @@ def test_a_stream_that_breaks_raises_and_ends(breaking: openai.OpenAI, url: str)
         for chunk in breaking.chat.completions.create(model="failing", messages=BREAKS, stream=True):
             said += chunk.choices[0].delta.content or ""
     assert said == "it goes boom"[: len(said)]
-    assert len(said) >= len("it goes boo")
+    assert said.startswith("it goes")
     body = {"model": "failing", "messages": BREAKS, "stream": True}
     lines = [line for line in httpx.post(f"{url}/v1/chat/completions", json=body).text.splitlines() if line]
     assert lines[-1] == "data: [DONE]"

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from rlhf.examples import examples, plain
+from rlhf.pairs import read_rows
 from rlhf.registry import Registry, Version
 from tests.llm_server.adapters.making import make_adapter
 from tests.rlhf.preferring import dataset, rows, write
@@ -17,11 +18,11 @@ def version(folder: Path, digest: str | None) -> Version:
 
 
 def test_rows_that_were_held_out_come_first_then_what_was_learnt_then_made_up_ones(tmp_path: Path) -> None:
-    dataset(tmp_path / "objects" / "datasets" / DIGEST[:12], count=4, held=2)
+    folder = dataset(tmp_path / "objects" / "datasets" / DIGEST[:12], count=4, held=2)
     found = examples(version(tmp_path, DIGEST), tmp_path / "objects", 8)
-    made = rows(6)
-    assert found == [*made[4:], *made[:4], *plain(2)]
-    assert examples(version(tmp_path, DIGEST), tmp_path / "objects", 3) == [*made[4:], made[0]]
+    held_out, learnt = (read_rows(folder / name) for name in ("held_out.jsonl", "train.jsonl"))
+    assert found == [*held_out, *learnt, *plain(2)]
+    assert examples(version(tmp_path, DIGEST), tmp_path / "objects", 3) == [*held_out, learnt[0]]
 
 
 def test_an_adapter_without_usable_rows_is_compared_on_made_up_ones(tmp_path: Path) -> None:

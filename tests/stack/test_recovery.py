@@ -69,7 +69,9 @@ def test_an_answer_ends_in_an_error_when_the_model_server_is_killed_in_the_middl
 def test_a_question_is_kept_when_the_gateway_is_killed_while_it_answers(stack: Stack) -> None:
     body = {"agent": "general", "message": "How much may a hotel room cost a night?"}
     with stack.http() as http, http.stream("POST", "/api/v1/projects/demo/chat", json=body) as response:
-        name, begun = next(read_events(response.iter_lines()))
+        # Held, because a stream that nobody holds is closed, and its answer cancelled.
+        told = read_events(response.iter_lines())
+        name, begun = next(told)
         assert name == "start"
         before = stack.kill("gateway")
     until(lambda: stack.ready("gateway", but_not=before), stack.process)

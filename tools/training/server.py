@@ -68,7 +68,7 @@ class TrainingServer:
             Literal["cpu", "gpu"], Field(description="gpu where the worker has one.")
         ] = "cpu",
     ) -> ToolResult:
-        """Start a training job on a dataset; its result is registered."""
+        """Start a training job on a dataset."""
         recipe = {"train": {"epochs": epochs}} if epochs else {}
         body = {"kind": "train", "dataset": dataset, "method": method, "recipe": recipe, "name": name}
         body |= {"parent": parent, "base": base, "resource": resource}

@@ -51,8 +51,15 @@ def server(folder: Path) -> Iterator[Server]:
 def given(folder: Path, **changes: Any) -> dict[str, Any]:
     plan = recipe(
         train={"epochs": 8, "sft_weight": 1.0},
-        evaluate={"judge": "cite_first", "cases": 0, "max_tokens": 24, "temperature": 0.0},
-        gate={"minimum": 8, "keeps": 0.8, "length": (0.1, 10.0)},
+        evaluate={
+            "judge": "cite_first",
+            "cases": 0,
+            "max_tokens": 24,
+            "temperature": 0.0,
+            "likelihood": 8,
+            "likelihood_tokens": 512,
+        },
+        gate={"minimum": 8, "keeps": 0.8, "length": (0.1, 10.0), "kl": 20.0},
         deploy={"prompts": 4, "tokens": 8},
     )
     return {
