@@ -15,6 +15,8 @@ from typing import Annotated, Any
 
 import jsonschema
 from pydantic import Field, ValidationError, field_validator, model_validator
+from referencing import Registry
+from referencing.exceptions import Unresolvable
 
 from rlhf.data.pii import redact
 from rlhf.errors import BadRecords
@@ -154,7 +156,10 @@ def faults(server: Server, model: str, lines: Sequence[Line]) -> dict[str, str |
 
 def _unfit(text: str, schema: dict[str, Any]) -> str | None:
     try:
-        jsonschema.validate(json.loads(text), schema, jsonschema.Draft202012Validator)
+        # An empty registry: by default a `$ref` to an address would be fetched.
+        jsonschema.Draft202012Validator(schema, registry=Registry()).validate(json.loads(text))
+    except Unresolvable as error:
+        return f"cannot be held to the schema: {error}"
     except ValueError as error:
         return f"is no JSON: {error}"
     except jsonschema.ValidationError as error:

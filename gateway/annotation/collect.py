@@ -197,7 +197,7 @@ async def _aside(work: Callable[[], T]) -> T:
 
     def settle(result: T | None, error: BaseException | None) -> None:
         if not done.done():
-            done.set_exception(error) if error else done.set_result(result)  # type: ignore[arg-type]
+            done.set_exception(error) if error else done.set_result(result)  # type: ignore[arg-type]  # no error: a result
 
     def run() -> None:
         result, failed = None, None

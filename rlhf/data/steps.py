@@ -6,6 +6,7 @@ Each counts what it did; the counts and the list itself are part of the manifest
 
 import re
 import unicodedata
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -46,9 +47,9 @@ class Step(BaseModel):
     NAME: ClassVar[str]
     KINDS: ClassVar[tuple[str, ...]] = ("preference", "kto", "sft", "triplet", "label")
 
+    @abstractmethod
     def apply(self, row: Columns, tokens: Tokens, counts: Counter[str]) -> Iterator[Columns]:
         """The rows that one becomes. ValueError where it cannot be done; the text says why."""
-        raise NotImplementedError
 
 
 class Clean(Step):

@@ -59,6 +59,11 @@ def test_what_is_wrong_is_said(
     assert fault in str(rule.fault(wrong))
 
 
+def test_a_schema_elsewhere_is_not_fetched() -> None:
+    rule = Expected.model_validate({"json_schema": {"$ref": "http://127.0.0.1:9/schema.json"}})
+    assert "cannot be held to the schema" in str(rule.fault(said("{}")))
+
+
 def test_a_broken_line_is_named_and_nothing_is_read(tmp_path: Path) -> None:
     file = tmp_path / "set.jsonl"
     lines = [
