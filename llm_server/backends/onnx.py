@@ -69,7 +69,7 @@ class OnnxBackend:
         self._plain = Graph(self._plain_session, self._memory)
         self._mixed_session: Session | None = None
         self._mixed: Graph | None = None
-        self._banks = Banks()
+        self._banks = Banks(self._slots)
         self._logits = np.empty((self._slots, manifest.vocabulary), self._plain.scores_dtype)
         self._piece = max(1, ATTENTION_BYTES // (manifest.heads * self._context * 4))
         self._words = load_model(folder / VOCABULARY, vocabulary_only=True)
@@ -144,8 +144,7 @@ class OnnxBackend:
             Graph(self._plain_session, memory).run(batch, out)
         elif self._mixed_session is not None:
             own = Blend(((resident, 1.0),), resident.digest)
-            bank = Banks().of([own])
-            Graph(self._mixed_session, memory).run(batch, out, bank, bank.scales([own], memory.dtype))
+            Graph(self._mixed_session, memory).run(batch, out, Banks().of(0, [own], memory.dtype))
         return out.astype(np.float32, copy=False)
 
     def free_adapter(self, resident: Resident) -> None:
@@ -249,8 +248,7 @@ class OnnxBackend:
             return
         if self._mixed is None:
             raise EngineFailure("An adapter is used that this backend has not loaded.")
-        bank = self._banks.of(blends)
-        self._mixed.run(batch, out, bank, bank.scales(blends, self._memory.dtype))
+        self._mixed.run(batch, out, self._banks.of(batch.first, blends, self._memory.dtype))
 
     def _reserve(self, rows: int, context: int) -> Memory:
         provider = self._options.provider

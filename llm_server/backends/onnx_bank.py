@@ -1,9 +1,9 @@
-"""Adapters as the mixed graph takes them: the ranks of all of them side by side.
+"""Adapters as the mixed graph takes them: two matrices for each linear layer, and scales of their ranks.
 
-A bank holds, for each linear layer, A as [in, ranks] and B as [ranks, out]; each row of a batch has a scale
-for every rank, zero for those of other rows' adapters. An adapter is a bank of its own without a copy. A
-batch of several needs one that is put together, and keeps it while the same ones go on decoding. This moves
-less memory than a gather of matrices for each row, because rows with the same adapter share them.
+A bank holds A as [in, ranks] and B as [ranks, out]; each row of a batch has a scale for every rank, zero for
+those of other rows' adapters. An adapter is a bank of its own without a copy. A batch of a few has their
+ranks side by side, and every row computes all of them; where that is more work than matrices of its own for
+each row, they are stacked (see `onnx_stack`). Either is kept while the same adapters go on decoding.
 """
 
 import hashlib
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from llm_server.backends.onnx_manifest import Manifest, input_names
+from llm_server.backends.onnx_stack import Lora, Stack, Tensors
 from llm_server.engine.blend import Blend, Resident
 from llm_server.errors import AdapterRefused
 
@@ -24,7 +25,10 @@ BASE_KEY = "base"
 """Metadata of an adapter's file: the hash of the base that it was made for."""
 WASTE = 2
 """A bank is put together anew when it holds more than this many times the ranks that are needed."""
-Tensors = dict[str, NDArray[np.generic]]
+SHARED = 2
+"""A rank that all rows compute takes as long as this many of a single row: measured with 2 to 8 rows, ranks
+of 8 to 32, matrices of 512 x 1024 and 1024 x 2048.
+"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,27 +56,44 @@ class Bank:
 
 
 class Banks:
-    """Finds the bank of a batch. One thread, but for `read_adapter`, which belongs to nobody."""
+    """Finds the matrices of a batch. One thread, but for `read_adapter`, which belongs to nobody."""
 
-    def __init__(self) -> None:
+    def __init__(self, rows: int = 1) -> None:
+        """`rows`: of the whole cache."""
+        self._rows = rows
         self._joint: Bank | None = None
+        self._stack: Stack | None = None
 
-    def of(self, blends: Sequence[Blend]) -> Bank:
-        """A bank that holds every adapter of these blends, of which there is at least one."""
+    def of(self, first: int, blends: Sequence[Blend], dtype: np.dtype[np.generic]) -> Lora:
+        """What computes these blends, one adapter at least among them; `first` is the row of the first."""
         wanted = {part.digest: part for blend in blends for part, _ in blend.parts}
-        banks = [cast(Bank, wanted[digest].handle) for digest in sorted(wanted)]
-        if len(banks) == 1:
-            return banks[0]
-        ranks = sum(bank.ranks for bank in banks)
-        joint = self._joint
-        if joint is None or not wanted.keys() <= joint.parts.keys() or joint.ranks > WASTE * ranks:
-            joint = self._joint = _join(banks)
-        return joint
+        banks = {digest: cast(Bank, wanted[digest].handle) for digest in sorted(wanted)}
+        ranks = sum(bank.ranks for bank in banks.values())
+        width = max(sum(banks[part.digest].ranks for part, _ in blend.parts) for blend in blends)
+        if len(banks) > 1 and SHARED * ranks > len(blends) * width and len(blends) > 1:
+            return self._stacked(banks, width).of(first, blends, dtype)
+        bank = next(iter(banks.values())) if len(banks) == 1 else self._side_by_side(banks, ranks)
+        return Lora(bank, bank.tensors, bank.scales(blends, dtype))
 
     def forget(self, resident: Resident) -> None:
-        """Let go of a bank that holds this adapter."""
+        """Let go of what holds this adapter."""
         if self._joint is not None and resident.digest in self._joint.parts:
             self._joint = None
+        if self._stack is not None and not self._stack.forget(resident.digest):
+            self._stack = None
+
+    def _side_by_side(self, banks: dict[bytes, Bank], ranks: int) -> Bank:
+        joint = self._joint
+        if joint is None or not banks.keys() <= joint.parts.keys() or joint.ranks > WASTE * ranks:
+            joint = self._joint = _join(list(banks.values()))
+        return joint
+
+    def _stacked(self, banks: dict[bytes, Bank], width: int) -> Stack:
+        stack = self._stack
+        if stack is None or not width <= stack.ranks <= WASTE * width:
+            some = next(iter(banks.values()))
+            stack = self._stack = Stack(self._rows, width, some.tensors)
+        return stack
 
 
 def _join(banks: Sequence[Bank]) -> Bank:
@@ -130,7 +151,7 @@ def _complete(found: Tensors, manifest: Manifest, name: str) -> tuple[Tensors, i
     ranks = max((tensor.shape[1 if key.endswith("A") else 0] for key, tensor in found.items()), default=0)
     if not 1 <= ranks <= manifest.max_rank:
         raise AdapterRefused(f"{name} has rank {ranks}, not 1 to {manifest.max_rank}.", code="rank_too_large")
-    tensors: Tensors = {}
+    tensors: dict[str, NDArray[np.generic]] = {}
     for target, (width, height) in manifest.targets.items():
         for axis, (key, size) in enumerate(zip(input_names(target), (width, height), strict=True)):
             shape = (size, ranks) if axis == 0 else (ranks, size)

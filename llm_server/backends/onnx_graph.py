@@ -11,9 +11,9 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from llm_server.backends.onnx_bank import Bank
 from llm_server.backends.onnx_manifest import SCALES
 from llm_server.backends.onnx_memory import Memory
+from llm_server.backends.onnx_stack import Lora, Matrices
 from llm_server.errors import EngineFailure, Interrupted, PreparationFailed
 
 Provider = Literal["cpu", "cuda"]
@@ -40,11 +40,11 @@ class Batch:
 
 
 class _Bound:
-    """A binding for some rows, and the bank that is in it."""
+    """A binding for some rows, and the LoRA matrices that it points to."""
 
     def __init__(self, session: Session) -> None:
         self.io = session.io_binding()
-        self.bank: Bank | None = None
+        self.matrices: Matrices | None = None
 
 
 def open_session(path: Path, threads: int | None, provider: Provider = "cpu") -> Session:
@@ -78,13 +78,7 @@ class Graph:
         kind = next(o.type for o in self._session.get_outputs() if o.name == "logits")
         return np.dtype(np.float16 if "float16" in kind else np.float32)
 
-    def run(
-        self,
-        batch: Batch,
-        out: NDArray[np.generic],
-        bank: Bank | None = None,
-        scales: NDArray[np.generic] | None = None,
-    ) -> None:
+    def run(self, batch: Batch, out: NDArray[np.generic], lora: Lora | None = None) -> None:
         """Compute; logits of the picked positions go to `out`, [picked, vocabulary]."""
         bound = self._bound(batch.first, len(batch.tokens))
         io = bound.io
@@ -94,9 +88,9 @@ class Graph:
         if self._positions:
             count = batch.tokens.shape[1]
             inputs["position_ids"] = batch.lengths[:, None] - count + np.arange(count)[None, :]
-        if bank is not None and scales is not None:
-            inputs[SCALES] = scales
-            self._bind_bank(bound, bank)
+        if lora is not None:
+            inputs[SCALES] = lora.scales
+            self._bind_lora(bound, lora)
         for name, array in inputs.items():
             io.bind_cpu_input(name, np.ascontiguousarray(array))
         io.bind_output("logits", "cpu", 0, out.dtype.type, out.shape, out.ctypes.data)
@@ -113,21 +107,22 @@ class Graph:
 
     def forget_adapter(self, digest: bytes) -> None:
         """Let go of bindings that point into an adapter's memory."""
-        self._drop(lambda bank: digest in bank.parts)
+        self._drop(lambda matrices: digest in matrices.parts)
 
-    def _bind_bank(self, bound: _Bound, bank: Bank) -> None:
-        """Bind LoRA tensors where others are bound, and let go of banks that were put together before."""
-        if bound.bank is bank:
+    def _bind_lora(self, bound: _Bound, lora: Lora) -> None:
+        """Bind LoRA tensors where others are bound, and let go of what was put together before."""
+        own = lora.matrices
+        if bound.matrices is own:
             return
-        for name, tensor in bank.tensors.items():
+        for name, tensor in lora.tensors.items():
             bound.io.bind_input(name, "cpu", 0, tensor.dtype.type, tensor.shape, tensor.ctypes.data)
-        bound.bank = bank
-        if bank.joint:
-            self._drop(lambda other: other.joint and other is not bank)
+        bound.matrices = own
+        if own.joint:
+            self._drop(lambda other: other.joint and other is not own)
 
-    def _drop(self, stale: Callable[[Bank], bool]) -> None:
+    def _drop(self, stale: Callable[[Matrices], bool]) -> None:
         for key, bound in list(self._bindings.items()):
-            if bound.bank is not None and stale(bound.bank):
+            if bound.matrices is not None and stale(bound.matrices):
                 del self._bindings[key]
 
     def _bound(self, first: int, count: int) -> _Bound:

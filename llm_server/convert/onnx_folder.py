@@ -19,7 +19,7 @@ BUILDS = {
     "fp16": ("fp16", "cuda"),
 }
 """Precision to what the model builder makes; quantising comes after it, so that adapters stay in floats."""
-LAYOUT = "1"
+LAYOUT = "2"
 """Changes when the graphs do: folders made before are made anew."""
 
 

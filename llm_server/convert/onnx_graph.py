@@ -3,7 +3,8 @@ bits, LoRA inputs.
 
 LoRA (Hu et al., 2021) adds `x A B` to what a linear layer makes of `x`. Here A and B hold the ranks of all
 adapters of a batch side by side, and a row of the batch takes its own through its scales:
-`y + ((x A) * scales) B`. Ranks of other rows are multiplied by zero.
+`y + ((x A) * scales) B`. Ranks of other rows are multiplied by zero. Or they hold a matrix for each row: the
+same nodes multiply either, so that the inputs are without a shape.
 """
 
 import re
@@ -100,11 +101,14 @@ def add_lora(model: ModelProto) -> dict[str, tuple[int, int]]:
     _replace_nodes(model, nodes)
     scales = helper.make_tensor_value_info(SCALES, kind, ["batch_size", 1, "ranks"])
     model.graph.input.append(scales)
-    for target, (width, height) in targets.items():
-        first, second = input_names(target)
-        model.graph.input.append(helper.make_tensor_value_info(first, kind, [width, "ranks"]))
-        model.graph.input.append(helper.make_tensor_value_info(second, kind, ["ranks", height]))
     _forget_shapes(model)
+    for target, (_, height) in targets.items():
+        for name in input_names(target):
+            model.graph.input.append(helper.make_tensor_value_info(name, kind, None))
+        # Where nothing is known of the inputs this has to be told, or memory is not planned ahead.
+        for name, width in zip(_lora_names(target), ("ranks", "ranks", height), strict=True):
+            shape: list[str | int | None] = ["batch_size", "sequence_length", width]
+            model.graph.value_info.append(helper.make_tensor_value_info(name, kind, shape))
     return targets
 
 
@@ -112,13 +116,18 @@ def _lora_nodes(node: NodeProto, target: str) -> list[NodeProto]:
     first, second = input_names(target)
     out = node.output[0]
     node.output[0] = f"{out}/alone"
-    names = [f"{target}.{step}" for step in ("narrow", "scaled", "wide")]
+    names = _lora_names(target)
     return [
         helper.make_node("MatMul", [node.input[0], first], [names[0]], name=f"/lora/{names[0]}"),
         helper.make_node("Mul", [names[0], SCALES], [names[1]], name=f"/lora/{names[1]}"),
         helper.make_node("MatMul", [names[1], second], [names[2]], name=f"/lora/{names[2]}"),
         helper.make_node("Add", [node.output[0], names[2]], [out], name=f"/lora/{target}.sum"),
     ]
+
+
+def _lora_names(target: str) -> list[str]:
+    """What the nodes make: by A, by the scales, by B."""
+    return [f"{target}.{step}" for step in ("narrow", "scaled", "wide")]
 
 
 def _sizes(node: NodeProto, dims: dict[str, Iterable[int]]) -> tuple[int, int] | None:

@@ -41,6 +41,8 @@ class Switched:
     """Seconds from an edit until ready."""
     taken: list[float] = field(default_factory=list)
     """Seconds from ready until an answer of the new engine."""
+    usual: list[float] = field(default_factory=list)
+    """Seconds of the same request when nothing is switched."""
     late: list[float] = field(default_factory=list)
     """Seconds after ready at which a stream still began on the engine before; negative: before it."""
     wrong: int = 0
@@ -107,6 +109,9 @@ async def _switch(
     # Streams begin by the clock of `perf_counter`.
     ready = time.perf_counter() - (time.time() - config["loaded_at"])
     await asyncio.sleep(options.pause)
+    began = time.time()
+    await _fingerprint(client)
+    seen.usual.append(time.time() - began)
     old = [answer.began - ready for answer in seen.answers if prints[-1] in answer.fingerprints]
     seen.late.append(max(old, default=-1.0))
     prints.append(first)
@@ -144,8 +149,9 @@ def _lines(seen: Switched, prints: list[str], held: list[int], switches: int) ->
         least("switches, each to the other engine", switches if back else 0, switches),
         told("from an edit until ready, most", max(seen.loading) * 1e3, "ms"),
         most("requests sent after ready and answered by the engine before", seen.wrong, 0),
-        most("from ready to an answer of the new engine, most", max(seen.taken) * 1e3, 50, "ms"),
-        most("after ready, last stream that began on the engine before", max(seen.late) * 1e3, 50, "ms"),
+        most("after ready, last request that began on the engine before", max(seen.late) * 1e3, 50, "ms"),
+        told("from ready to an answer of the new engine, most", max(seen.taken) * 1e3, "ms"),
+        told("the same request when nothing is switched, most", max(seen.usual) * 1e3, "ms"),
         told("memory after the first pair of switches, engines before closed", held[1] / 2**20, "MB"),
         told("memory after the last pair", held[-1] / 2**20, "MB"),
     ]

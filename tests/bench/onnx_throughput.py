@@ -1,8 +1,9 @@
 """Decode steps of the ONNX Runtime engine beside llama.cpp's, and what adapters cost it.
 
 `python -m tests.bench.onnx_throughput` (a random model; or `--model FOLDER`). No server and no scheduler: the
-backends themselves, taking turns (A B C D D C B A ...). Exit status 1 when rows without adapters are over 3 %
-slower, in the median of the rounds, once adapters are loaded.
+backends themselves, taking turns (A B C D D C B A ...). Exit status 1 when, in the median of the rounds,
+rows without adapters are over 3 % slower once adapters are loaded, or as many adapters as rows leave less
+than 70 % of the plain graph's speed.
 """
 
 import argparse
@@ -10,7 +11,6 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from tests.llm_server.tiny import Sizes, make_tiny
 ROWS = (1, 8)
 PROMPT = 128
 SLOWER = 1.03
+KEPT = 0.7
 ALONE, BESIDE = "onnx", "onnx, adapters loaded"
 
 
@@ -94,27 +95,31 @@ def main() -> int:
         sizes = Sizes(hidden=512, feed_forward=2048, layers=arguments.layers, heads=8, kv_heads=4, width=64)
         source = arguments.model or make_tiny(Path(scratch) / "random", sizes)
         found = contestants(source, Path(scratch), arguments)
-        ratios = [compare(found, rows, arguments.rounds, arguments.tokens) for rows in ROWS]
+        met = [compare(found, rows, arguments.rounds, arguments.tokens) for rows in ROWS]
         for one in {id(one.backend): one for one in found}.values():
             one.backend.close()
-    return int(max(ratios) > SLOWER)
+    return int(not all(met))
 
 
-def compare(found: list[Contestant], rows: int, rounds: int, tokens: int) -> float:
-    """Rounds in turns; the median ratio of the base beside adapters to the base alone."""
+def compare(found: list[Contestant], rows: int, rounds: int, tokens: int) -> bool:
+    """Rounds in turns; whether the pass lines are met."""
     times: dict[str, list[tuple[float, float]]] = {one.name: [] for one in found}
     for one in found:
         measure(one, rows, 2)
     for turn in range(rounds):
         for one in found if turn % 2 == 0 else found[::-1]:
             times[one.name].append(measure(one, rows, tokens))
-    clock: Callable[[str], list[float]] = lambda name: [seconds for seconds, _ in times[name]]  # noqa: E731
     print(f"\n| {rows} rows | tokens/s | CPU ms a token | time beside the plain graph |\n|---|---|---|---|")
-    for name in times:
-        ratio = statistics.median(a / b for a, b in zip(clock(name), clock(ALONE), strict=True))
-        cpu = statistics.median(used for _, used in times[name])
-        print(f"| {name} | {1 / statistics.median(clock(name)):.0f} | {cpu * 1000:.2f} | {ratio:.2f} |")
-    return statistics.median(a / b for a, b in zip(clock(BESIDE), clock(ALONE), strict=True))
+    plain = [seconds for seconds, _ in times[ALONE]]
+    ratios = {
+        name: statistics.median(seconds / base for (seconds, _), base in zip(own, plain, strict=True))
+        for name, own in times.items()
+    }
+    for name, own in times.items():
+        seconds, used = (statistics.median(column) for column in zip(*own, strict=True))
+        print(f"| {name} | {1 / seconds:.0f} | {used * 1000:.2f} | {ratios[name]:.2f} |")
+    each_its_own = len(found[-1].blends) == rows
+    return ratios[BESIDE] <= SLOWER and (not each_its_own or ratios[found[-1].name] <= 1 / KEPT)
 
 
 if __name__ == "__main__":

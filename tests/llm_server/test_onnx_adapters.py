@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from llm_server.backends.onnx import OnnxBackend, OnnxOptions
+from llm_server.backends.onnx_bank import Banks
 from llm_server.convert.onnx_adapter import convert_adapter
 from llm_server.engine.backend import Chunk
 from llm_server.engine.blend import BASE, Blend, Resident, blend
@@ -74,6 +75,42 @@ def test_every_row_has_its_own_adapters(
         for row, tokens, group in zip(backend.decode(chunks), sequences, names, strict=True):
             assert np.abs(backend.logits(row) - reference(tokens, *group)).max() < EXACT
     assert np.abs(reference(sequences[0], "small") - reference(sequences[0])).max() > 0.1
+
+
+def test_rows_that_change_their_adapters_have_the_new_ones(
+    backend: OnnxBackend, reference: Reference, residents: dict[str, Resident]
+) -> None:
+    """Rows with matrices of their own: others come, two are weighed together, one is the base's again."""
+    tokens = list(range(7, 27))
+    rounds: list[list[tuple[str, ...]]] = [
+        [("small",), ("wide",), ("mlp",)],
+        [("mlp",), ("wide",), ("small",)],
+        [("small", "mlp"), (), ("wide",)],
+        [("wide",), ("mlp", "small"), ("wide", "mlp")],
+    ]
+    for groups in rounds:
+        blends = [blend((residents[name], 1.0) for name in group) for group in groups]
+        for slot, own in enumerate(blends):
+            backend.decode([Chunk(slot, 0, tokens[:-1], False, own)])
+        rows = backend.decode([Chunk(s, 19, tokens[-1:], True, own) for s, own in enumerate(blends)])
+        for row, group in zip(rows, groups, strict=True):
+            assert np.abs(backend.logits(row) - reference(tokens, *group)).max() < EXACT
+
+
+def test_many_adapters_have_rows_of_their_own_and_few_share(residents: dict[str, Resident]) -> None:
+    """Two in two rows are stacked; where many rows share two, all of them multiply both."""
+    banks, kind = Banks(8), np.dtype(np.float32)
+    small, wide, mlp = (blend([(residents[name], 1.0)]) for name in ("small", "wide", "mlp"))
+    stacked = banks.of(2, [wide, mlp], kind)
+    assert stacked.scales.shape == (2, 1, 16)
+    assert {tensor.ndim for tensor in stacked.tensors.values()} == {3}
+    shared = banks.of(0, [small, small, wide, wide, wide, small, small, small], kind)
+    assert shared.scales.shape == (8, 1, 10)
+    assert {tensor.ndim for tensor in shared.tensors.values()} == {2}
+    assert banks.of(3, [mlp, wide], kind).matrices is stacked.matrices
+    for name in ("wide", "mlp"):
+        banks.forget(residents[name])
+    assert banks.of(2, [wide, mlp], kind).matrices is not stacked.matrices
 
 
 def test_a_scale_is_a_part_of_an_adapter(
