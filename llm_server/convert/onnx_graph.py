@@ -106,8 +106,9 @@ def add_lora(model: ModelProto) -> dict[str, tuple[int, int]]:
         for name in input_names(target):
             model.graph.input.append(helper.make_tensor_value_info(name, kind, None))
         # Where nothing is known of the inputs this has to be told, or memory is not planned ahead.
-        for name, width in zip(_lora_names(target), ("ranks", "ranks", height), strict=True):
-            shape: list[str | int | None] = ["batch_size", "sequence_length", width]
+        widths: tuple[str | int, ...] = ("ranks", "ranks", height)
+        for name, width in zip(_lora_names(target), widths, strict=True):
+            shape = ["batch_size", "sequence_length", width]
             model.graph.value_info.append(helper.make_tensor_value_info(name, kind, shape))
     return targets
 
