@@ -1,11 +1,11 @@
 """Server-sent events, and what happens when the reader leaves."""
 
 import asyncio
-import json
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping
 from typing import Any, TypeVar
 
+from pydantic_core import to_json
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -24,8 +24,7 @@ GONE = 499
 def event(payload: Mapping[str, Any], name: str = "") -> bytes:
     """One event."""
     head = f"event: {name}\n".encode() if name else b""
-    data = json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode()
-    return head + b"data: " + data + b"\n\n"
+    return b"%bdata: %b\n\n" % (head, to_json(payload))
 
 
 class Chained:

@@ -22,6 +22,8 @@ class LlamaBatch:
             *(ctypes.cast(first + i * self._sequences.itemsize, integers) for i in range(size))
         )
         self._places = places
+        self.outputs: dict[int, int] = {}
+        """Places in the batch whose logits are wanted, to their order among the outputs."""
         self.native = llama.llama_batch(
             n_tokens=0,
             token=self._tokens.ctypes.data_as(integers),
@@ -50,6 +52,7 @@ class LlamaBatch:
         self._tokens[:n], self._positions[:n], self._sequences[:n] = tokens, positions, slots
         self._wanted[:n] = 0
         self._wanted[wanted] = 1
+        self.outputs = {place: order for order, place in enumerate(wanted)}
         self.native.n_tokens = n
         return rows
 

@@ -123,6 +123,8 @@ class LlamaBackend:
         self._memory = llama.llama_get_memory(self._context)
         self._abort = AbortSwitch(self._context)
         self._batch = LlamaBatch(self._batch_size)
+        self._scores: NDArray[np.float32] | None = None
+        """Of all outputs of the last step, once somebody asks: a call for each row costs more than a row."""
         self._vocab = llama.llama_model_get_vocab(self._model)
         self._end = self._any_end()
         steering = {*self._vocabulary.specials.values(), *self._vocabulary.control}
@@ -189,7 +191,7 @@ class LlamaBackend:
 
     def decode(self, chunks: Sequence[Chunk]) -> list[int]:
         """Fill the batch and run it with the chunks' adapters, which are the same in all of them."""
-        rows = self._batch.fill(chunks)
+        rows, self._scores = self._batch.fill(chunks), None
         if chunks[0].blend.digest != self._blend.digest:
             self._apply(chunks[0].blend)
         with self._stepping:
@@ -233,8 +235,11 @@ class LlamaBackend:
 
     def logits(self, row: int) -> NDArray[np.float32]:
         """A view of an output's scores."""
-        pointer = llama.llama_get_logits_ith(self._context, row)
-        return np.ctypeslib.as_array(pointer, shape=(self._vocabulary.size,))
+        if self._scores is None:
+            shape = (len(self._batch.outputs), self._vocabulary.size)
+            self._scores = np.ctypeslib.as_array(llama.llama_get_logits(self._context), shape=shape)
+        scores: NDArray[np.float32] = self._scores[self._batch.outputs[row]]
+        return scores
 
     def sampler(self, params: SamplingParams) -> LlamaSampler:
         """A chain of C samplers."""

@@ -144,10 +144,10 @@ class LlamaSampler:
 
     def _sample_freely(self, row: int) -> int:
         """Without a grammar."""
-        if self._context is not None:
-            return int(llama.llama_sampler_sample(self._chain, self._context, row))
         if self._likeliest:
             return int(self._scores(row).argmax())
+        if self._context is not None:
+            return int(llama.llama_sampler_sample(self._chain, self._context, row))
         token = self._choose(self._scores(row), None)
         llama.llama_sampler_accept(self._chain, token)
         return token

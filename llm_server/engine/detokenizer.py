@@ -30,6 +30,9 @@ class Detokenizer:
     def _release(self) -> str:
         if self.stopped:
             return ""
+        if not self._stops:
+            text, self._held = self._held, ""
+            return text
         ends = [at for at in (self._held.find(stop) for stop in self._stops) if at >= 0]
         if ends:
             self.stopped = True

@@ -347,7 +347,7 @@ class Engine:
             self._end(sequence, directive.finish)
 
     def _say(self, sequence: Sequence, token: int, scores: tuple[TokenScore, ...]) -> str:
-        """Send a token's text on; returns the text of the token itself, held back or not."""
+        """Send a token's text on; returns the text of the token itself, held back or not, for a guide."""
         vocabulary = self.backend.vocabulary
         hidden = token in vocabulary.control and token not in sequence.visible
         piece = b"" if hidden else vocabulary.piece(token)
@@ -356,7 +356,7 @@ class Engine:
             sequence.sink(Delta(text, scores))
         if sequence.detokenizer.stopped:
             self._end(sequence, "stop")
-        return sequence.reader.decode(piece)
+        return sequence.reader.decode(piece) if sequence.guide is not None else ""
 
     def _check_length(self, sequence: Sequence) -> None:
         full = len(sequence.tokens) >= self.backend.context

@@ -25,9 +25,9 @@ share them.
 """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Work:
-    """Compute `count` tokens of a sequence from its `computed` on."""
+    """Compute `count` tokens of a sequence from its `computed` on. As short-lived as a `Chunk`."""
 
     sequence: Sequence
     count: int
@@ -45,7 +45,9 @@ class Work:
         if sequence.slot is None:
             raise EngineFailure("The sequence has no slot.")
         start = sequence.computed
-        tokens = sequence.tokens[start : start + self.count] + self.draft
+        tokens = sequence.tokens[start : start + self.count]
+        if self.draft:
+            tokens += self.draft
         return Chunk(sequence.slot, start, tokens, self.wanted, sequence.blend)
 
 
@@ -100,8 +102,9 @@ class Scheduler:
         self._admit(plan)
         budget = self._budget
         group = self._group()
-        deciding = [s for s in group if s.pending == 1]
-        prompts = [s for s in group if s.pending > 1]
+        pending = [(s, s.pending) for s in group]
+        deciding = [s for s, count in pending if count == 1]
+        prompts = [s for s, count in pending if count > 1]
         # A prompt's reader waits already; groups that take turns get equal tokens from equal steps.
         drafting = not prompts and len(group) == len(self.running)
         for sequence in deciding[:budget]:

@@ -6,6 +6,7 @@ import itertools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from llm_server.engine.backend import Sampler
 from llm_server.engine.blend import BASE, Blend
@@ -65,8 +66,7 @@ class Failed:
 Event = Delta | Finished | Failed
 
 
-@dataclass(frozen=True, slots=True)
-class CacheKey:
+class CacheKey(NamedTuple):
     """What computed keys and values depend on besides the tokens: a prefix is reused under the same key
     only.
     """
