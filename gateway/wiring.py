@@ -105,7 +105,13 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             if database.is_sqlite
             else open_postgres(database.libpq)
         )
-        models = Models(settings.llm_url, settings.llm_api_key.get_secret_value(), http)
+        sink = sink_of(settings)
+        models = Models(
+            settings.llm_url,
+            settings.llm_api_key.get_secret_value(),
+            http,
+            traced=sink.public_key if sink else "",
+        )
         shelf = Shelf(settings.data.absolute())
         chat_model = ChatModel(models, shelf.registry, settings.default_model)
         ingestion = Ingestion(database, hop, settings.uploads)

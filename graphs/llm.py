@@ -24,6 +24,8 @@ DEFAULT_CONTEXT = 4096
 """Tokens assumed where a server does not publish `max_model_len`."""
 CHARACTERS_PER_TOKEN = 3.0
 """Assumed until the model's own tokenizer was measured."""
+MARKER = "x-loopyard-traced"
+"""Header that tells the model server who traces a request already."""
 SAMPLE = (
     "Employees accrue 4 hours of sick leave in every pay period; unused hours carry over to the next year.\n"
     "Database shop (sqlite):\nAlbum(AlbumId, Title, ArtistId > Artist.ArtistId)\nArtist(ArtistId, Name)\n"
@@ -60,6 +62,8 @@ class Models:
     """Base of the OpenAI API, with /v1."""
     api_key: str
     http: httpx2.AsyncClient
+    traced: str = ""
+    """Public key of the project that our runs are traced to: the server does not trace them there again."""
     _cards: dict[str, ModelCard] = field(default_factory=dict)
     _ratios: dict[str, float] = field(default_factory=dict)
     _read_at: float = float("-inf")
@@ -108,11 +112,15 @@ class Models:
         Budgets hang on it, and it ranges from 1.9 (a small vocabulary) to 5 among models.
         """
         body = {"model": model, "max_tokens": 1, "messages": [{"role": "user", "content": SAMPLE}]}
-        headers = {"Authorization": f"Bearer {self.api_key}"}
+        headers = {"Authorization": f"Bearer {self.api_key}", **self._marked}
         async with translated():
             response = await self.http.post(f"{self.url}/chat/completions", json=body, headers=headers)
         used = response.json().get("usage", {}).get("prompt_tokens") if response.is_success else None
         return len(SAMPLE) / used if used else CHARACTERS_PER_TOKEN
+
+    @property
+    def _marked(self) -> dict[str, str]:
+        return {MARKER: self.traced} if self.traced else {}
 
     async def _read_cards(self) -> None:
         response = await self._get("models")
@@ -137,6 +145,7 @@ class Models:
                 base_url=self.url,
                 api_key=SecretStr(self.api_key),
                 http_async_client=self.http,
+                default_headers=self._marked,
                 # One error must reach the reader at once; the edge says whether a retry makes sense.
                 max_retries=0,
                 stream_usage=True,

@@ -30,6 +30,7 @@ from llm_server.api import (
 from llm_server.api.middleware import BodyLimit, Held, RequestId
 from llm_server.api.quota import Quota
 from llm_server.api.responses import endpoints as responses
+from llm_server.api.traced import Traced
 from llm_server.catalog import Catalog, ChatModel, UpstreamModel
 from llm_server.config.follow import follow_files
 from llm_server.config.reload import Reloader
@@ -39,6 +40,8 @@ from llm_server.metrics import Metrics
 from llm_server.model_metrics import ModelCollector
 from llm_server.response_store import ResponseStore
 from llm_server.settings import Settings
+from llm_server.tracing.metrics import TraceCollector
+from llm_server.tracing.tracer import open_tracer
 from llm_server.upstreams.metrics import UpstreamCollector
 
 log = logging.getLogger(__name__)
@@ -107,6 +110,7 @@ def create_app(
         settings.data / "responses.sqlite3", count=settings.responses, size=settings.responses_mb << 20
     )
 
+    tracer = open_tracer(settings)
     keys, reloader = Keys(settings), Reloader(settings, catalog, metrics, progress)
 
     async def load() -> None:
@@ -138,6 +142,8 @@ def create_app(
         await asyncio.to_thread(reloader.close)
         await asyncio.to_thread(catalog.close)
         store.close()
+        if tracer is not None:
+            await asyncio.to_thread(tracer.close)
 
     app = FastAPI(title="Loopyard llm_server", lifespan=lifespan, docs_url="/docs", redoc_url=None)
     app.state.catalog, app.state.metrics, app.state.status = catalog, metrics, status
@@ -157,6 +163,9 @@ def create_app(
     )
     app.add_middleware(RequestId, metrics=metrics)
     app.add_middleware(Held)
+    if tracer is not None:
+        metrics.registry.register(TraceCollector(tracer))
+        app.add_middleware(Traced, tracer=tracer)
     errors.install(app)
     for room in (
         chat,

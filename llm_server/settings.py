@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "LLM_"
@@ -16,6 +17,13 @@ WEAK_KEYS = frozenset(
 )
 
 
+ALIASES = {
+    "LORA_PATHS": "lora",
+    "LANGFUSE_HOST": "langfuse_host",
+    "LANGFUSE_PUBLIC_KEY": "langfuse_public_key",
+    "LANGFUSE_SECRET_KEY": "langfuse_secret_key",
+}
+"""Names that the field already uses, where ours is not set."""
 SHORTEST_KEY = 16
 """Characters of a key that is safe to show to a network."""
 
@@ -105,6 +113,25 @@ class Settings(BaseSettings):
     """After an edit of LLM_CONFIG requests have this long to finish on a model that was replaced or removed;
     then they end with the error `model_replaced`, so that its memory is free again."""
 
+    langfuse_host: str = ""
+    """A Langfuse server, or a trace store that speaks like one, that requests are traced to; not those that
+    their caller traces there itself. Also LANGFUSE_HOST. None when empty."""
+    langfuse_public_key: str = ""
+    """Its public key. Also LANGFUSE_PUBLIC_KEY."""
+    langfuse_secret_key: str = Field(default="", repr=False)
+    """Its secret key. Also LANGFUSE_SECRET_KEY."""
+
+    @field_validator("langfuse_host")
+    @classmethod
+    def _no_slash(cls, value: str) -> str:
+        return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _keys_of_traces(self) -> "Settings":
+        if self.langfuse_host and not (self.langfuse_public_key and self.langfuse_secret_key):
+            raise ValueError("LANGFUSE_HOST needs LANGFUSE_PUBLIC_KEY and LANGFUSE_SECRET_KEY")
+        return self
+
     @model_validator(mode="after")
     def _one_place_for_models(self) -> "Settings":
         # What says the same as nothing stands in no way: files of settings list the defaults too.
@@ -140,6 +167,11 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def is_loopback_url(url: str) -> bool:
+    """The same of an address."""
+    return is_loopback(urlsplit(url).hostname or "")
+
+
 def unknown_keys(environment: Mapping[str, str]) -> list[str]:
     """Keys of the prefix that mean nothing: misspelt, most likely."""
     known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
@@ -154,6 +186,7 @@ def load_settings(**overrides: object) -> Settings:
             f"Unknown settings: {', '.join(unknown)}. `python -m llm_server serve --help` lists them."
         )
     given = {key: value for key, value in overrides.items() if value is not None}
-    if os.environ.get("LORA_PATHS"):
-        given.setdefault("lora", os.environ["LORA_PATHS"])
+    for alias, name in ALIASES.items():
+        if os.environ.get(alias) and not os.environ.get(f"{PREFIX}{name.upper()}"):
+            given.setdefault(name, os.environ[alias])
     return Settings(**given)  # type: ignore[arg-type]  # pydantic checks them

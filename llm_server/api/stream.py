@@ -9,6 +9,7 @@ from types import TracebackType
 from llm_server.engine.engine import Engine
 from llm_server.engine.sequence import Delta, Event, Sequence
 from llm_server.errors import LlmServerError
+from llm_server.tracing.record import CURRENT
 
 MakeSequence = Callable[[int, Callable[[Event], None]], Sequence]
 """Index of a choice and its sink to a sequence."""
@@ -47,6 +48,7 @@ class Stream:
     def __init__(self, engine: Engine, count: int, make: MakeSequence) -> None:
         self._engine, self._mail = engine, _Mail()
         self._open = set(range(count))
+        self._record = CURRENT.get()
         self.sequences = [make(i, partial(self._mail.put, i)) for i in range(count)]
 
     async def __aenter__(self) -> "Stream":
@@ -56,6 +58,8 @@ class Stream:
             for sequence in self.sequences:
                 sequence.release()
             raise
+        if self._record is not None:
+            self._record.computed_here = True
         return self
 
     async def __aexit__(
@@ -70,6 +74,8 @@ class Stream:
             events = self._mail.events
             while events:
                 index, event = events.popleft()
+                if self._record is not None:
+                    self._record.hear(index, event)
                 if isinstance(event, Delta):
                     event = self._joined(index, event)
                 else:
