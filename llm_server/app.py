@@ -43,6 +43,8 @@ from llm_server.settings import Settings
 from llm_server.tracing.metrics import TraceCollector
 from llm_server.tracing.tracer import open_tracer
 from llm_server.upstreams.metrics import UpstreamCollector
+from llm_server.upstreams.pool import Pool
+from llm_server.upstreams.prober import probe
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +85,10 @@ def managers(catalog: Catalog) -> list[tuple[str, AdapterManager]]:
 
 def _first_manager(catalog: Catalog) -> AdapterManager | None:
     return next((manager for _, manager in managers(catalog)), None)
+
+
+def _pools(catalog: Catalog) -> list[Pool]:
+    return [entry.pool for entry in catalog.all() if isinstance(entry, UpstreamModel)]
 
 
 def _computing(catalog: Catalog, reloader: Reloader) -> list[ChatModel]:
@@ -135,10 +141,11 @@ def create_app(
         watching = asyncio.ensure_future(
             follow(settings, loading, catalog, partial(reload, unless_seen=True), stop)
         )
+        probing = asyncio.ensure_future(probe(partial(_pools, catalog), stop))
         yield
         status.now = "draining"
         stop.set()
-        await asyncio.gather(loading, watching)
+        await asyncio.gather(loading, watching, probing)
         await asyncio.to_thread(reloader.close)
         await asyncio.to_thread(catalog.close)
         store.close()

@@ -136,6 +136,8 @@ class CallStart:
 
     index: int
     name: str
+    id: str = ""
+    """Where another server has named it already."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,7 +65,7 @@ def adapted(request: Request, entry: Entry, wanted: Sequence[Wanted]) -> ChatMod
     BadRequest, NotFound, ModelForbidden: the last one for a name that is not on the key's list, whether
     there is such an adapter or not.
     """
-    model = as_chat(entry)
+    model = as_chat(request, entry)
     for one in wanted:
         if one.place is None:
             permit_adapter(request, model, one.name)
@@ -80,10 +80,10 @@ def permit_adapter(request: Request, model: ChatModel, name: str) -> None:
         raise ModelForbidden(f"{model.id}:{name}")
 
 
-def as_chat(entry: Entry) -> ChatModel:
+def as_chat(request: Request, entry: Entry) -> ChatModel:
     """BadRequest for a model that does not write here."""
     if isinstance(entry, UpstreamModel):
-        raise _elsewhere(entry)
+        raise _elsewhere(request, entry)
     if not isinstance(entry, ChatModel):
         does = {RerankModel: "ranks documents", ClassifierModel: "classifies texts"}
         what = does.get(type(entry), "makes embeddings")
@@ -95,17 +95,18 @@ def as_embedding(request: Request, entry: Entry) -> EmbeddingModelEntry:
     """The same, found already. BadRequest for a model that does not embed here."""
     permit(request, entry)
     if isinstance(entry, UpstreamModel):
-        raise _elsewhere(entry)
+        raise _elsewhere(request, entry)
     if not isinstance(entry, EmbeddingModelEntry):
         raise BadRequest(f"The model `{entry.id}` makes no embeddings.", param="model")
     return entry
 
 
-def _elsewhere(entry: UpstreamModel) -> BadRequest:
+def _elsewhere(request: Request, entry: UpstreamModel) -> BadRequest:
     return BadRequest(
-        f"The model `{entry.id}` is computed by another server, which is asked for chats, completions and "
-        "embeddings only.",
+        f"{request.url.path} is for models of this server; `{entry.id}` is computed by another one, which is "
+        "asked for chats, responses, completions, text in the middle, embeddings and ranks.",
         param="model",
+        code="unsupported_route",
     )
 
 

@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, Response
 
 from llm_server.api.access import adapted, find
 from llm_server.api.auth import INFERENCE, require
+from llm_server.api.forward import route
 from llm_server.api.payloads import Answer, Head, Payload, usage_of
 from llm_server.api.prepare import Job, max_tokens, sampling
 from llm_server.api.schemas import FimRequest, Generation, InfillRequest
@@ -28,7 +29,10 @@ ANSWER_TOKENS = 256
 @router.post("/v1/fim/completions")
 async def fim(request: Request, body: FimRequest) -> Response:
     """The text between prompt and suffix, as the content of a message."""
-    model = adapted(request, find(request, body.model), body.wanted)
+    entry = await route(request, body.model, "fim/completions")
+    if isinstance(entry, Response):
+        return entry
+    model = adapted(request, entry, body.wanted)
     body.seed = body.random_seed if body.seed is None else body.seed
     job = await asyncio.to_thread(_fim_job, model, body)
     if body.stream:
@@ -40,7 +44,11 @@ async def fim(request: Request, body: FimRequest) -> Response:
 @router.post("/v1/infill", include_in_schema=False)
 async def infill(request: Request, body: InfillRequest) -> Response:
     """The text at the cursor, as llama.vim and llama.vscode ask for it."""
-    model = adapted(request, _infill_model(request, body.model), body.wanted)
+    # llama-server, which has invented it, has it under its root.
+    entry = await route(request, body.model, "/infill") if body.model else _infill_model(request)
+    if isinstance(entry, Response):
+        return entry
+    model = adapted(request, entry, body.wanted)
     job = await asyncio.to_thread(_infill_job, model, body)
     silent = body.n_predict == 0
     if body.stream:
@@ -48,13 +56,13 @@ async def infill(request: Request, body: InfillRequest) -> Response:
     return await unless_gone(request, _infill_whole(job, silent))
 
 
-def _infill_model(request: Request, name: str) -> Entry:
-    """The model of that name; without one, the first that can fill in."""
+def _infill_model(request: Request) -> Entry:
+    """The first model that can fill in."""
     catalog: Catalog = request.app.state.catalog
     writers = [entry for entry in catalog.all() if isinstance(entry, ChatModel)]
     able = [entry for entry in writers if entry.engine.backend.vocabulary.fim is not None]
     first = next(iter(able or writers), None)
-    return find(request, name or (first.id if first else ""))
+    return find(request, first.id if first else "")
 
 
 def _fim_job(model: ChatModel, body: FimRequest) -> Job:

@@ -17,10 +17,23 @@ from llm_server.upstreams.pool import TRY_AGAIN
 
 KEPT = ("retry-after", "retry-after-ms", "x-should-retry")
 """Headers of an answer that clients act on; no other is passed on."""
+NO_SUCH_ROUTE = frozenset({404, 405, 501})
 
 
 async def route(request: Request, name: str, path: str) -> Entry | Response:
     """A model of this process, not yet permitted; or the answer of another server, which has been asked.
+
+    `path` is that of the other server, under its `/v1` or, with a slash in front, under its root.
+    """
+    found = await ask(request, name, path)
+    return await relayed(request, found) if isinstance(found, httpx.Response) else found
+
+
+async def ask(
+    request: Request, name: str, path: str, body: dict[str, Any] | None = None
+) -> Entry | Response | httpx.Response:
+    """A model of this process; or the answer of another server, not yet read, to `body` or the request's own;
+    or an empty response where the client has left.
 
     Where no server answers the model's fallbacks come next, those that the key may use.
     """
@@ -36,7 +49,8 @@ async def route(request: Request, name: str, path: str) -> Entry | Response:
             return model
         last = not any(caller_of(request).may_use(other.id) for other in models[place + 1 :])
         try:
-            answer = await unless_gone(request, model.pool.open(path, await request.json()))
+            sent = await request.json() if body is None else body
+            answer = await unless_gone(request, model.pool.open(path, sent))
         except UpstreamFailed:
             if last:
                 raise
@@ -44,12 +58,13 @@ async def route(request: Request, name: str, path: str) -> Entry | Response:
         if isinstance(answer, Response):
             return answer
         if last or answer.status_code not in TRY_AGAIN:
-            return await _relayed(request, answer)
+            return answer
         await answer.aclose()
     raise UpstreamFailed("No server answers for this model, and none of its fallbacks does.")
 
 
-async def _relayed(request: Request, answer: httpx.Response) -> Response:
+async def relayed(request: Request, answer: httpx.Response) -> Response:
+    """The answer as it is, an error in OpenAI's body."""
     headers = {name: answer.headers[name] for name in KEPT if name in answer.headers}
     if answer.headers.get("content-type", "").startswith("text/event-stream"):
         return _Relay(answer, headers)
@@ -65,7 +80,10 @@ async def _whole(answer: httpx.Response, headers: dict[str, str]) -> Response:
         await answer.aclose()
     body = _parsed(answer)
     if answer.is_error and not (isinstance(body, dict) and isinstance(body.get("error"), dict)):
-        failed = UpstreamFailed(f"The server answers with status {answer.status_code}.")
+        route = answer.request.url.path
+        told = f"The server answers with status {answer.status_code}"
+        told += f": it may have no {route}." if answer.status_code in NO_SUCH_ROUTE else f" on {route}."
+        failed = UpstreamFailed(told)
         return JSONResponse(failed.body(), answer.status_code, headers)
     if body is None:
         raise UpstreamFailed("The server's answer is no JSON.")

@@ -50,7 +50,7 @@ async def tokenize(request: Request, body: TokenizeRequest) -> dict[str, Any]:
             "count": len(ids),
             "max_model_len": entry.embedder.model.max_tokens,
         }
-    model = as_chat(entry)
+    model = as_chat(request, entry)
     vocabulary = model.engine.backend.vocabulary
     ids = vocabulary.tokenize(text, special=body.parse_special, bos=body.add_special)
     out = {"model": entry.id, "tokens": ids, "count": len(ids), "max_model_len": model.engine.backend.context}

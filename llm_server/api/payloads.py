@@ -95,7 +95,7 @@ class Answer:
             case Reasoning(text):
                 self.reasoning += text
                 return {"reasoning_content": text}
-            case CallStart(index, name):
+            case CallStart(index, name, _):
                 head = {"id": call_id(), "type": "function"}
                 self.calls.append({**head, "function": {"name": name, "arguments": ""}})
                 return {"tool_calls": [{"index": index, **head, "function": {"name": name, "arguments": ""}}]}

@@ -5,8 +5,9 @@ from typing import Any
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import JSONResponse, Response
 
-from llm_server.api.access import as_embedding, find, permit
+from llm_server.api.access import as_embedding, permit
 from llm_server.api.auth import INFERENCE, require
+from llm_server.api.forward import route
 from llm_server.api.schemas import RerankRequest
 from llm_server.catalog import Entry, RerankModel
 from llm_server.errors import BadRequest
@@ -25,7 +26,9 @@ async def rerank(request: Request, body: RerankRequest) -> Response:
     `relevance_score` is a cross-encoder's score from 0 to 1; of an embedding model it is the cosine of the
     vectors of query and document.
     """
-    model = find(request, body.model)
+    model = await route(request, body.model, "rerank")
+    if isinstance(model, Response):
+        return model
     reranker = _reranker(request, model)
     texts = [_text(document) for document in body.documents]
     if not 1 <= len(texts) <= MAX_DOCUMENTS:

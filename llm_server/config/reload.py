@@ -218,7 +218,7 @@ class Reloader:
         if before is not None and before[0] == spec:
             change.unchanged.append(spec.id)
             return before[1]
-        pool = Pool(spec.servers, spec.retries, spec.timeout_s)
+        pool = Pool(spec.servers, spec.retries, spec.timeout_s, spec.probe_s)
         model = UpstreamModel(spec.id, pool, spec.aliases, spec.fallbacks)
         change.loaded.append(spec.id)
         fresh.entries.append(model)

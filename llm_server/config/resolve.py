@@ -93,12 +93,14 @@ class UpstreamSpec:
     fallbacks: tuple[str, ...]
     retries: int
     timeout_s: float
+    probe_s: float
 
     def card(self) -> dict[str, object]:
         """For people, without keys."""
         servers = [{"url": s.url, "model": s.model, "weight": s.weight} for s in self.servers]
         own = {"aliases": list(self.aliases), "fallbacks": list(self.fallbacks)}
-        return {"id": self.id, "upstream": servers, **own, "retries": self.retries, "timeout": self.timeout_s}
+        times = {"timeout": self.timeout_s, "probe_seconds": self.probe_s}
+        return {"id": self.id, "upstream": servers, **own, "retries": self.retries, **times}
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +172,7 @@ def upstream(document: Document, index: int, entry: UpstreamEntry) -> UpstreamSp
         key = os.environ[variable] if variable else None
         servers.append(ServerSpec(url.rstrip("/"), server.model or entry.id, key, server.weight))
     names = tuple(entry.aliases), tuple(entry.fallbacks)
-    return UpstreamSpec(entry.id, tuple(servers), *names, entry.retries, entry.timeout)
+    return UpstreamSpec(entry.id, tuple(servers), *names, entry.retries, entry.timeout, entry.probe_seconds)
 
 
 def _address(document: Document, loc: Loc, server: ServerEntry) -> tuple[str, str | None]:

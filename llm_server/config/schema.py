@@ -34,6 +34,7 @@ LOCAL, UPSTREAM = "<local>", "<upstream>"
 """How pydantic tells the two kinds of entries apart; part of the places that it names."""
 PRESETS: dict[str, tuple[str, str | None]] = {
     "openai": ("https://api.openai.com/v1", "OPENAI_API_KEY"),
+    "anthropic": ("https://api.anthropic.com/v1", "ANTHROPIC_API_KEY"),
     "groq": ("https://api.groq.com/openai/v1", "GROQ_API_KEY"),
     "mistral": ("https://api.mistral.ai/v1", "MISTRAL_API_KEY"),
     "openrouter": ("https://openrouter.ai/api/v1", "OPENROUTER_API_KEY"),
@@ -42,7 +43,7 @@ PRESETS: dict[str, tuple[str, str | None]] = {
     "ollama": ("http://127.0.0.1:11434/v1", None),
 }
 """Address, and the variable that usually holds the key."""
-Preset = Literal["openai", "groq", "mistral", "openrouter", "vllm", "llama_server", "ollama"]
+Preset = Literal["openai", "anthropic", "groq", "mistral", "openrouter", "vllm", "llama_server", "ollama"]
 
 
 class Part(BaseModel):
@@ -110,6 +111,8 @@ class UpstreamEntry(Part):
     """Further tries of a request that no server has begun to answer."""
     timeout: float = Field(default=600.0, gt=0, allow_inf_nan=False)
     """Seconds between two signs of life."""
+    probe_seconds: float = Field(default=30.0, ge=0, allow_inf_nan=False)
+    """A look at each server (GET /v1/models) so often, whether requests come or not; 0 for none."""
 
 
 def _kind(value: Any) -> str:

@@ -14,6 +14,7 @@ from llm_server.upstreams.breaker import Breaker
 TRY_AGAIN = frozenset({429, 502, 503, 504})
 """The server did not begin: another one may."""
 CONNECT_SECONDS = 5.0
+PROBE_SECONDS = 5.0
 BACKOFF_SECONDS = 0.1
 """Before the same server is asked again; doubles each time."""
 
@@ -38,12 +39,20 @@ class Server:
         self.breaker = Breaker()
         self.outcomes: Counter[str] = Counter()
         """Answers by status, and failures by kind."""
+        self.probes: Counter[str] = Counter()
+        """Looks at it, `up` and `down`."""
+        self.probe_at = 0.0
+        """When it is looked at next, by the loop's clock."""
 
 
 class Pool:
     """Used on one event loop; made and closed in any thread."""
 
-    def __init__(self, specs: tuple[ServerSpec, ...], retries: int, timeout_s: float) -> None:
+    def __init__(
+        self, specs: tuple[ServerSpec, ...], retries: int, timeout_s: float, probe_s: float = 0.0
+    ) -> None:
+        """`probe_s`: seconds between two looks at each server, 0 for none."""
+        self.probe_s = probe_s
         self.servers = [Server(spec) for spec in specs]
         self._retries = retries
         self._client = httpx.AsyncClient(timeout=httpx.Timeout(timeout_s, connect=CONNECT_SECONDS))
@@ -79,15 +88,15 @@ class Pool:
     async def _send(self, server: Server, path: str, body: dict[str, Any]) -> httpx.Response:
         """One try. Headers are ours alone: the client's key is none of the server's business."""
         spec = server.spec
-        headers = {"authorization": f"Bearer {spec.key}"} if spec.key else {}
-        request = self._client.build_request(
-            "POST", f"{spec.url}/{path}", json={**body, "model": spec.model}, headers=headers
-        )
+        headers = _headers(spec)
+        # A path with a slash is under the server's root, which has no /v1.
+        url = spec.url.removesuffix("/v1") + path if path.startswith("/") else f"{spec.url}/{path}"
+        request = self._client.build_request("POST", url, json={**body, "model": spec.model}, headers=headers)
         server.breaker.begin()
         try:
             response = await self._client.send(request, stream=True)
         except httpx.TransportError as error:
-            server.breaker.failed()
+            server.breaker.failed(reached=not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout))
             server.outcomes[type(error).__name__] += 1
             if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
                 raise
@@ -102,6 +111,19 @@ class Pool:
         (server.breaker.succeeded if healthy else server.breaker.failed)()
         return response
 
+    async def probe(self, server: Server) -> None:
+        """Ask for its models: whatever it says, it is up, unless it says that it is broken."""
+        self._loop = asyncio.get_running_loop()
+        try:
+            answer = await self._client.get(
+                f"{server.spec.url}/models", headers=_headers(server.spec), timeout=PROBE_SECONDS
+            )
+            up = answer.status_code < 500 or answer.status_code == 501
+        except httpx.TransportError:
+            up = False
+        server.probes["up" if up else "down"] += 1
+        (server.breaker.found_up if up else server.breaker.found_down)()
+
     def _choose(self, tried: list[Server]) -> Server | None:
         """One that was not tried, by weight; else one that was."""
         ready = [server for server in self.servers if server.breaker.lets_pass]
@@ -113,3 +135,7 @@ class Pool:
         """Close the connections. Not on the loop's own thread."""
         if self._loop is not None and self._loop.is_running():
             asyncio.run_coroutine_threadsafe(self._client.aclose(), self._loop).result()
+
+
+def _headers(spec: ServerSpec) -> dict[str, str]:
+    return {"authorization": f"Bearer {spec.key}"} if spec.key else {}

@@ -5,19 +5,22 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Annotated, Any, Literal
 
+import httpx
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import JSONResponse, Response
 
 from llm_server.api.access import adapted, embed_of, find
 from llm_server.api.auth import INFERENCE, owner_of, require
+from llm_server.api.forward import ask, relayed
 from llm_server.api.payloads import Payload
 from llm_server.api.prepare import Job, chat_job
+from llm_server.api.responses.far import far_request, respond_far
 from llm_server.api.responses.items import chat_request, normalised, without_oldest
 from llm_server.api.responses.respond import ENDS, blank, numbered, respond
 from llm_server.api.responses.schemas import Item, ResponseRequest
 from llm_server.api.schemas import ChatRequest
 from llm_server.api.sse import Chained, SseResponse, unless_gone
-from llm_server.catalog import ChatModel
+from llm_server.catalog import ChatModel, Entry, UpstreamModel
 from llm_server.constraints.fitting import Embed
 from llm_server.errors import ContextLengthExceeded, ResponseNotFound
 from llm_server.response_store import ResponseStore, Stored
@@ -29,9 +32,10 @@ router = APIRouter(prefix="/v1/responses", dependencies=[Depends(require(INFEREN
 async def create(request: Request, body: ResponseRequest) -> Response:
     """A response, whole or as a stream of named events."""
     items = await _items(request, body)
-    job = await _job(request, body, items)
-    response = blank(body, job)
-    events = respond(job, response, logprobs=body.logprobs)
+    begun = await _begun(request, body, items)
+    if isinstance(begun, Response):
+        return begun
+    response, events = begun
     if body.store is not False:
         events = _storing(events, request, items)
     if not body.stream:
@@ -45,7 +49,7 @@ async def create(request: Request, body: ResponseRequest) -> Response:
 async def input_tokens(request: Request, body: ResponseRequest) -> Payload:
     """The number of tokens that a request would read."""
     items = await _items(request, body)
-    job = await _job(request, body, items)
+    job = await _job(request, find(request, body.model), body, items)
     return {"object": "response.input_tokens", "input_tokens": len(job.tokens)}
 
 
@@ -86,9 +90,31 @@ async def input_items(
     }
 
 
-async def _job(request: Request, body: ResponseRequest, items: list[Item]) -> Job:
-    """Chat's job for a model that the key may use."""
+async def _begun(
+    request: Request, body: ResponseRequest, items: list[Item]
+) -> Response | tuple[Payload, AsyncGenerator[Payload, None]]:
+    """A response that has not said anything and its events, by a model of this server or by the chats of
+    another one; or that server's error.
+    """
     entry = find(request, body.model)
+    if isinstance(entry, UpstreamModel):
+        sent = far_request(body, await asyncio.to_thread(chat_request, body, items))
+        found = await ask(request, body.model, "chat/completions", sent)
+        if isinstance(found, Response):
+            return found
+        if isinstance(found, httpx.Response):
+            if found.is_error:
+                return await relayed(request, found)
+            response = blank(body, entry.id, body.temperature, body.top_p)
+            return response, respond_far(found, response, logprobs=body.logprobs)
+        entry = found
+    job = await _job(request, entry, body, items)
+    response = blank(body, job.model.served, job.params.temperature, job.params.top_p)
+    return response, respond(job, response, logprobs=body.logprobs)
+
+
+async def _job(request: Request, entry: Entry, body: ResponseRequest, items: list[Item]) -> Job:
+    """Chat's job for a model that the key may use."""
     chat = await asyncio.to_thread(chat_request, body, items)
     model = adapted(request, entry, chat.wanted)
     embed = embed_of(request) if chat.grounding else None

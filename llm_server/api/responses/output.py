@@ -1,6 +1,6 @@
 """The output of a response as it grows: items, and the events that tell of them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from llm_server.api.payloads import Payload, call_id, chat_logprobs
@@ -29,6 +29,11 @@ class Output:
         if self._logprobs:
             self._pending += chat_logprobs(scores)["content"]
 
+    def take_scores(self, content: Iterable[Payload]) -> None:
+        """The same, as the chats of another server have them."""
+        if self._logprobs:
+            self._pending += content
+
     def take(self, part: Part) -> Iterator[Payload]:
         """Events of a part; an item of another kind is closed first."""
         match part:
@@ -38,9 +43,9 @@ class Output:
             case Reasoning(text):
                 yield from self._begin("reasoning")
                 yield from self._text(THOUGHT, text)
-            case CallStart(_, name):
+            case CallStart(_, name, known):
                 yield from self.close()
-                call = {"call_id": call_id(), "name": name, "arguments": ""}
+                call = {"call_id": known or call_id(), "name": name, "arguments": ""}
                 yield from self._add({"id": identity("fc"), "type": "function_call", **call})
             case CallArguments(_, text):
                 yield from self._arguments(text)

@@ -16,7 +16,7 @@ from llm_server.errors import LlmServerError
 ENDS = {"response.completed", "response.incomplete", "response.failed"}
 
 
-def blank(body: ResponseRequest, job: Job) -> Payload:
+def blank(body: ResponseRequest, model: str, temperature: float | None, top_p: float | None) -> Payload:
     """The response object before anything has come out."""
     reasoning = body.reasoning or {}
     return {
@@ -31,19 +31,19 @@ def blank(body: ResponseRequest, job: Job) -> Payload:
         "instructions": body.instructions,
         "max_output_tokens": body.max_output_tokens,
         "metadata": body.metadata or {},
-        "model": job.model.served,
+        "model": model,
         "output": [],
         "parallel_tool_calls": body.parallel_tool_calls is not False,
         "previous_response_id": body.previous_response_id,
         "reasoning": {"effort": reasoning.get("effort"), "summary": reasoning.get("summary")},
         "service_tier": "default",
         "store": body.store is not False,
-        "temperature": job.params.temperature,
+        "temperature": temperature,
         "text": body.text.model_dump(by_alias=True, exclude_none=True),
         "tool_choice": body.tool_choice,
         "tools": [{"strict": None, "parameters": None, **tool} for tool in body.tools],
         "top_logprobs": body.top_logprobs or 0,
-        "top_p": job.params.top_p,
+        "top_p": top_p,
         "truncation": body.truncation or "disabled",
         "usage": None,
         "user": body.user,
@@ -55,8 +55,8 @@ async def respond(job: Job, response: Payload, *, logprobs: bool) -> AsyncGenera
     output, reader = Output(logprobs=logprobs), job.reader()
     response["output"] = output.items
     async with Stream(job.model.engine, 1, job.sequence) as stream:
-        yield _of(response, "created")
-        yield _of(response, "in_progress")
+        yield told(response, "created")
+        yield told(response, "in_progress")
         async for _, event in stream:
             match event:
                 case Delta(text, scores):
@@ -70,7 +70,7 @@ async def respond(job: Job, response: Payload, *, logprobs: bool) -> AsyncGenera
                             yield payload
                     for payload in output.finish(cut=reason == "length"):
                         yield payload
-                    yield _finished(response, reason, _usage(job, output, usage))
+                    yield finished(response, reason, _usage(job, output, usage))
                 case Failed(error):
                     raise error
 
@@ -86,22 +86,23 @@ async def numbered(events: AsyncGenerator[Payload, None], response: Payload) -> 
     except LlmServerError as error:
         response["status"] = "failed"
         response["error"] = {"code": error.code or "server_error", "message": error.message}
-        yield {**_of(response, "failed"), "sequence_number": number}
+        yield {**told(response, "failed"), "sequence_number": number}
 
 
-def _of(response: Payload, name: str) -> Payload:
+def told(response: Payload, name: str) -> Payload:
     """An event that carries the response as it is now; the generator goes on changing the original."""
     output = [dict(item) for item in response["output"]]
     return {"type": f"response.{name}", "response": {**response, "output": output}}
 
 
-def _finished(response: Payload, reason: str, usage: Payload) -> Payload:
+def finished(response: Payload, reason: str, usage: Payload | None) -> Payload:
+    """The last event: `length` is an incomplete response, any other reason a completed one."""
     cut = reason == "length"
     response["status"] = "incomplete" if cut else "completed"
     response["incomplete_details"] = {"reason": "max_output_tokens"} if cut else None
     response["completed_at"] = int(time.time())
     response["usage"] = usage
-    return _of(response, response["status"])
+    return told(response, response["status"])
 
 
 def _usage(job: Job, output: Output, usage: Usage) -> Payload:

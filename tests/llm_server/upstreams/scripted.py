@@ -25,6 +25,12 @@ class Scripted:
     """Stream until the client leaves."""
     asked: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
+    """Of what it was asked."""
+    looks: list[str] = field(default_factory=list)
+    """Paths of GET: who looked whether it is there."""
+    says: list[dict[str, Any]] = field(default_factory=list)
+    """Chunks that it streams, then [DONE]."""
     left: int = 0
     """Clients that left before the end."""
 
@@ -38,9 +44,15 @@ class Scripted:
             body += message.get("body", b"")
             if not message.get("more_body"):
                 break
+        if scope["method"] == "GET":
+            self.looks.append(scope["path"])
+            await send({"type": "http.response.start", "status": self.status, "headers": []})
+            await send({"type": "http.response.body", "body": b"{}"})
+            return
         self.asked.append(json.loads(body))
+        self.paths.append(scope["path"])
         self.headers.append({k.decode(): v.decode() for k, v in scope["headers"]})
-        streamed = self.breaks or self.endless
+        streamed = self.breaks or self.endless or bool(self.says)
         kind = b"text/event-stream" if streamed else b"application/json"
         headers = [(b"content-type", kind), (b"retry-after", b"7"), (b"set-cookie", b"a=b")]
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
@@ -51,6 +63,11 @@ class Scripted:
         await send({"type": "http.response.body", "body": answer})
 
     async def _stream(self, receive: Receive, send: Send) -> None:
+        if self.says:
+            lines = [f"data: {json.dumps(chunk)}\n\n" for chunk in self.says]
+            text = "".join([*lines, "data: [DONE]\n\n"])
+            await send({"type": "http.response.body", "body": text.encode()})
+            return
         await send({"type": "http.response.body", "body": b'data: {"n": 1}\n\n', "more_body": True})
         if self.breaks:
             # A body that ends without its last chunk.

@@ -2,41 +2,18 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import httpx
 import openai
 import pytest
 
-from llm_server.settings import Settings
-from tests.llm_server.config.conftest import Edited, edited
-from tests.llm_server.conftest import serving
+from tests.llm_server.config.conftest import Edited
+from tests.llm_server.upstreams.conftest import KEY
 from tests.llm_server.upstreams.scripted import nobody, scripted
 
-KEY = "key-of-the-other-server"
 HELLO: Any = [{"role": "user", "content": "hello there"}]
-
-
-@pytest.fixture(scope="module")
-def other(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A second server, on the echo, that asks for a key."""
-    data = tmp_path_factory.mktemp("other")
-    with serving(Settings(backend="echo", data=data, api_key=KEY)) as url:
-        yield f"{url}/v1"
-
-
-@pytest.fixture
-def front(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    """A server with the given entries in its file."""
-    monkeypatch.setenv("OTHER_KEY", KEY)
-
-    def opened(*entries: dict[str, Any]) -> Any:
-        content = {"models": list(entries), "embeddings": False}
-        return edited(tmp_path / "models.yaml", tmp_path / "data", content)
-
-    return opened
 
 
 def far(*servers: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -75,7 +52,9 @@ def test_the_openai_client_notices_nothing(front: Callable[..., Any], other: str
                 client.chat.completions.create(model="far", messages=HELLO, max_tokens=-1)
         assert "max_tokens" in refused.value.message
         assert server.names() == ["far"]
-        assert server.http.post("/v1/tokenize", json={"model": "far", "content": "x"}).status_code == 400
+        refused_here = server.http.post("/v1/tokenize", json={"model": "far", "content": "x"})
+        assert refused_here.status_code == 400
+        assert "/v1/tokenize is for models of this server" in refused_here.json()["error"]["message"]
         assert KEY not in server.http.get("/admin/config").text
         assert (
             'llm_upstream_requests_total{model="far",outcome="200",server="0"}'
@@ -181,7 +160,7 @@ def test_a_client_that_leaves_is_heard_of_there(front: Callable[..., Any]) -> No
     [
         (far({"url": "ftp://x"}), "`url` string should match"),
         (far({}), "`url` or `preset` is missing"),
-        (far({"preset": "nobody"}), "'openai', 'groq'"),
+        (far({"preset": "nobody"}), "'openai', 'anthropic'"),
         (far({"preset": "vllm", "key_env": "NOT_SET_ANYWHERE"}), "NOT_SET_ANYWHERE is not set"),
         (far({"preset": "vllm", "wieght": 1}), "Did you mean `weight`?"),
         (far({"preset": "vllm"}, fallback=["x"]), "Did you mean `fallbacks`?"),
