@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from llm_server.adapters.manager import AdapterManager
 from llm_server.adapters.selection import Selection, Wanted, wanted_by_name
@@ -68,6 +69,8 @@ class ChatModel:
     adapters: AdapterManager | None = None
     selection: Selection | None = None
     """The adapters of a request; None is the base alone."""
+    file: Path | None = None
+    """The file or folder that the engine reads."""
     created: int = field(default_factory=lambda: int(time.time()))
     uses: Uses = field(default_factory=Uses, compare=False)
 

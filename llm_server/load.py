@@ -97,7 +97,7 @@ def _adaptable(
     budget = None if settings.adapter_mb is None else settings.adapter_mb << 20
     folder = settings.data / "adapters" / _folder_name(spec.id, prepared.id, form.suffix)
     adapters = AdapterManager(model.engine, form, folder, budget)
-    model = replace(model, adapters=adapters)
+    model = replace(model, adapters=adapters, file=prepared.path)
     try:
         load_adapters(adapters, spec.adapters, progress)
     except BaseException:

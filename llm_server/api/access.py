@@ -1,5 +1,6 @@
 """Which models the caller's key may use, and which it gets to see."""
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from llm_server.catalog import (
     RerankModel,
     UpstreamModel,
 )
+from llm_server.config.reload import Reloader
 from llm_server.constraints.fitting import Embed
 from llm_server.errors import BadRequest, ModelForbidden, ModelNotFound
 
@@ -126,9 +128,28 @@ def visible_cards(request: Request) -> list[dict[str, Any]]:
     """Entries of /v1/models that the key may use, adapters after the models."""
     catalog: Catalog = request.app.state.catalog
     entries = catalog.all()
-    adapted = [card for entry in entries if isinstance(entry, ChatModel) for card in entry.adapter_cards()]
-    cards: list[dict[str, Any]] = [*(entry.card() for entry in entries), *adapted]
+    cards = [entry.card() | made_of(request, entry) for entry in entries]
+    for entry in entries:
+        if isinstance(entry, ChatModel):
+            cards += [card | made_of(request, entry) for card in entry.adapter_cards()]
     return [card for card in cards if caller_of(request).may_use(str(card["id"]))]
+
+
+def made_of(request: Request, entry: Entry) -> dict[str, Any]:
+    """For keys with scope admin: the checkpoint that a model comes from, the file that is read, what computes
+    it with how many threads, and its context in tokens. Nothing for others.
+    """
+    reloader: Reloader = request.app.state.reloader
+    settings = reloader.settings_of(entry.id)
+    if ADMIN not in caller_of(request).scopes or settings is None or not isinstance(entry, ChatModel):
+        return {}
+    return {
+        "checkpoint": None if settings.backend == "echo" else settings.model,
+        "file": None if entry.file is None else str(entry.file),
+        "engine": settings.backend,
+        "threads": settings.threads or os.cpu_count() or 1,
+        "context": entry.engine.backend.context,
+    }
 
 
 def shown(request: Request, card: dict[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import APIRouter, Depends, Request
 
-from llm_server.api.access import as_chat, find, permit, visible_cards
+from llm_server.api.access import as_chat, find, made_of, permit, visible_cards
 from llm_server.api.auth import INFERENCE, require
 from llm_server.api.schemas import TokenizeRequest
 from llm_server.catalog import Catalog, ChatModel, EmbeddingModelEntry, Entry
@@ -23,9 +23,10 @@ async def models(request: Request) -> dict[str, Any]:
 async def model(request: Request, model: str) -> dict[str, Any]:
     """One model."""
     entry = permit(request, find(request, model))
+    card = entry.card() | made_of(request, entry)
     if isinstance(entry, ChatModel) and entry.selection:
-        return entry.card() | {"id": entry.served, "parent": entry.id, "root": entry.id}
-    return dict(entry.card())
+        card |= {"id": entry.served, "parent": entry.id, "root": entry.id}
+    return card
 
 
 def _first_chat(catalog: Catalog) -> Entry:

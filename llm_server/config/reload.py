@@ -118,6 +118,11 @@ class Reloader:
         """Models that were replaced and are still in use."""
         return self._retirement.entries
 
+    def settings_of(self, name: str) -> Settings | None:
+        """What a model of this server was loaded with; None for another one."""
+        found = self._live.get(name)
+        return found[0].settings if found else None
+
     def adapter_paths(self) -> list[Path]:
         """Where the adapters lie that the configuration names."""
         return [adapter.path for spec, _ in self._live.values() for adapter in spec.adapters]
