@@ -12,10 +12,12 @@ from fastapi import FastAPI
 from llm_server.adapters.folders import Folders
 from llm_server.adapters.manager import AdapterManager
 from llm_server.adapters.metrics import AdapterCollector
+from llm_server.adapters.uploads import Uploads
 from llm_server.adapters.watch import watch
 from llm_server.api import (
     adapters,
     adapters_compat,
+    adapters_upload,
     chat,
     classify,
     completions,
@@ -162,7 +164,12 @@ def create_app(
         reloader.adapter_paths,
         lambda: not (keys.asked_for or settings.adapter_folders),
     )
-    app.add_middleware(BodyLimit, megabytes=settings.max_body_mb)
+    app.state.adapter_uploads = Uploads(
+        settings.data.absolute() / "uploads", settings.upload_mb << 20, settings.uploads_mb << 20
+    )
+    app.add_middleware(
+        BodyLimit, megabytes=settings.max_body_mb, uploads={"/v1/adapters/upload": settings.upload_mb}
+    )
     metrics.registry.register(ModelCollector(lambda: _computing(catalog, reloader)))
     metrics.registry.register(AdapterCollector(lambda: managers(catalog)))
     metrics.registry.register(
@@ -182,6 +189,7 @@ def create_app(
         rerank,
         classify,
         responses,
+        adapters_upload,
         adapters,
         adapters_compat,
         models,

@@ -100,6 +100,10 @@ class Settings(BaseSettings):
     """Key with scopes inference and admin."""
     max_body_mb: int = Field(default=32, ge=1)
     """Megabytes of a request's body; a larger one gets 413."""
+    upload_mb: int = Field(default=1024, ge=1)
+    """Megabytes of an adapter that is uploaded, packed and unpacked."""
+    uploads_mb: int = Field(default=8192, ge=1)
+    """Megabytes of all uploaded adapters, in LLM_DATA/uploads; those of adapters that were unloaded go."""
     responses: int = Field(default=1000, ge=0)
     """Responses of /v1/responses that are kept for a key, in LLM_DATA/responses.sqlite3; 0 keeps none."""
     responses_mb: int = Field(default=64, ge=1)

@@ -12,7 +12,6 @@ import time
 from collections.abc import Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 from llm_server.adapters.events import Events
 from llm_server.adapters.form import Form
@@ -49,17 +48,22 @@ class AdapterManager:
     # Loading
 
     def load(
-        self, name: str, path: Path, sha256: str | None = None, activate: bool = False
+        self,
+        name: str,
+        path: Path,
+        sha256: str | None = None,
+        activate: bool = False,
+        alias: str = STABLE,
     ) -> "tuple[Version, Future[Version]]":
         """Begin to load; the future ends when the version is ready, or with AdapterRefused.
 
-        The hash is read before this returns, so it takes a moment: call it in a thread. `activate` makes it
-        `stable` as soon as it is ready; the first version of a name always is.
+        The hash is read before this returns, so it takes a moment: call it in a thread. `activate` lets
+        `alias` mean it as soon as it is ready; the first version of a name always is `stable`.
         """
         source = read_source(path, sha256)
         version, fresh = self.store.begin(name, source)
         if not fresh:
-            return version, self._worker.submit(self._known, version, activate)
+            return version, self._worker.submit(self._known, version, activate, alias)
 
         def work() -> Version:
             began = time.monotonic()
@@ -75,19 +79,19 @@ class AdapterManager:
                 raise refused from error
             finally:
                 self.load_seconds += time.monotonic() - began
-            return self._activated(version, activate)
+            return self._activated(version, activate, alias)
 
         return version, self._worker.submit(work)
 
-    def _known(self, version: Version, activate: bool) -> Version:
+    def _known(self, version: Version, activate: bool, alias: str) -> Version:
         """The same content again: it is loaded already, by an earlier task of the same worker."""
         if version.state not in (State.READY, State.EVICTED):
             raise AdapterRefused("The same adapter has just been refused.", code="adapter_refused")
-        return self._activated(version, activate)
+        return self._activated(version, activate, alias)
 
-    def _activated(self, version: Version, activate: bool) -> Version:
+    def _activated(self, version: Version, activate: bool, alias: str) -> Version:
         if activate:
-            self.store.promote(version.name, version.id, STABLE, None)
+            self.store.promote(version.name, version.id, alias, None)
         return version
 
     def _load(self, version: Version, source: Source) -> None:
@@ -245,10 +249,6 @@ class AdapterManager:
     def events(self) -> Events:
         """What happens to them."""
         return self.store.events
-
-    def cards(self, base: str) -> list[dict[str, Any]]:
-        """Every adapter, for the API."""
-        return [adapter.card(base) for adapter in self.store.adapters()]
 
     def close(self) -> None:
         """Take nothing new; what is loaded goes with the model."""

@@ -185,13 +185,13 @@ class AdapterStore:
         self._tell("promoted", version)
         return version
 
-    def rollback(self, name: str) -> Version:
-        """`stable` and `previous` change places. Conflict where there is no previous version."""
+    def rollback(self, name: str, to: str = PREVIOUS) -> Version:
+        """`stable` means `to`, and `previous` what it meant. Conflict where there is no previous version."""
         with self._writing:
             adapter = self.adapter(name)
-            if PREVIOUS not in adapter.aliases:
+            if to == PREVIOUS and PREVIOUS not in adapter.aliases:
                 raise Conflict(f"`{name}` has no previous version.", code="no_previous_version")
-            version = self.find(name, PREVIOUS)
+            version = self.find(name, to)
             with self._kept(adapter):
                 adapter.aliases[STABLE], adapter.aliases[PREVIOUS] = version.id, adapter.aliases[STABLE]
         self._tell("rolled_back", version)

@@ -4,15 +4,15 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import APIRouter, Depends, Request
-from pydantic import Field
+from pydantic import AliasChoices, Field
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from llm_server.adapters.folders import Folders
 from llm_server.adapters.manager import DRAIN_SECONDS, AdapterManager
-from llm_server.adapters.versions import STABLE
+from llm_server.adapters.versions import PREVIOUS, STABLE, Adapter, State
 from llm_server.api.access import hold, permit_adapter, shown, unknown
 from llm_server.api.auth import ADMIN, INFERENCE, caller_of, require
 from llm_server.api.schemas import Body
@@ -31,12 +31,11 @@ class Place(Body):
     """A PEFT folder or a .gguf file on the server's disk."""
 
 
-class LoadRequest(Body):
-    """A new adapter, or a new version of one."""
+class LoadOptions(Body):
+    """What a new version is called and how it is used."""
 
     name: str = Field(pattern=r"^[\w][\w.-]{0,63}$")
     """Letters, digits, dots, dashes."""
-    source: Place | str
     base: str | None = None
     """Model that it is for; needed where the server has several."""
     sha256: str | None = None
@@ -46,6 +45,14 @@ class LoadRequest(Body):
     """Never evict it."""
     activate: bool = False
     """Make it `stable` as soon as it is ready; the first version of a name always is."""
+    alias: Literal["stable", "canary"] | None = None
+    """Let this alias mean it as soon as it is ready."""
+
+
+class LoadRequest(LoadOptions):
+    """A new adapter, or a new version of one, on the server's disk."""
+
+    source: Place | str
 
 
 class PromoteRequest(Body):
@@ -58,18 +65,33 @@ class PromoteRequest(Body):
     """The version that the alias is expected to mean now; 409 where it is another."""
 
 
+class RollbackRequest(Body):
+    """Where `stable` goes back to."""
+
+    to: str | None = None
+    """`sha256:` with some digits, or an alias; the version before where nothing is said."""
+
+
 class ChangeRequest(Body):
     """What can be changed of a name."""
 
-    scale: float | None = Field(default=None, ge=-4, le=4)
-    pinned: bool | None = None
+    scale: float | None = Field(
+        default=None, ge=-4, le=4, validation_alias=AliasChoices("scale", "default_scale")
+    )
+    pinned: bool | None = Field(default=None, validation_alias=AliasChoices("pinned", "pin"))
 
 
 @router.get("/v1/adapters", dependencies=reader)
-async def adapters(request: Request) -> dict[str, Any]:
-    """Every adapter that the key may use, with its versions, states and aliases."""
-    managed = [(model.id, model.adapters) for model in chat_models(request) if model.adapters is not None]
-    cards = [card for base, manager in managed for card in manager.cards(base)]
+async def adapters(request: Request, state: State | None = None) -> dict[str, Any]:
+    """Every adapter that the key may use, with its versions, states and aliases; with `state`, those that
+    have versions in it, and these versions alone.
+    """
+    models = [(model, model.adapters) for model in chat_models(request) if model.adapters is not None]
+    cards = [_card(model, adapter) for model, manager in models for adapter in manager.store.adapters()]
+    if state is not None:
+        for card in cards:
+            card["versions"] = [version for version in card["versions"] if version["state"] == state]
+        cards = [card for card in cards if card["versions"]]
     may_use = caller_of(request).may_use
     return {"object": "list", "data": [shown(request, card) for card in cards if may_use(card["id"])]}
 
@@ -82,7 +104,15 @@ async def load(request: Request, body: LoadRequest, wait: bool = False) -> Respo
     model, manager = adaptable(request, body.base)
     permit_adapter(request, model, body.name)
     path = await admitted(request, body.source if isinstance(body.source, str) else body.source.path)
-    version, future = await asyncio.to_thread(manager.load, body.name, path, body.sha256, body.activate)
+    return await begun(model, manager, body, path, wait)
+
+
+async def begun(
+    model: ChatModel, manager: AdapterManager, body: LoadOptions, path: Path, wait: bool
+) -> Response:
+    """The answer to a load that has begun, or with `wait` has ended."""
+    activate, alias = body.activate or body.alias is not None, body.alias or STABLE
+    version, future = await asyncio.to_thread(manager.load, body.name, path, body.sha256, activate, alias)
     if body.scale is not None or body.pin is not None:
         await asyncio.to_thread(manager.store.change, body.name, body.scale, body.pin)
     if wait:
@@ -118,7 +148,7 @@ async def adapter(request: Request, name: str) -> dict[str, Any]:
     if ref:
         version = manager.store.find(name, ref).card()
         return {"object": "adapter.version", "name": name, **shown(request, version)}
-    return shown(request, manager.store.adapter(name).card(model.id))
+    return shown(request, _card(model, manager.store.adapter(name)))
 
 
 @router.patch("/v1/adapters/{name}", dependencies=admin)
@@ -126,7 +156,7 @@ async def change(request: Request, name: str, body: ChangeRequest) -> dict[str, 
     """Set the default scale, pin or unpin."""
     model, manager, name = having(request, name)
     changed = await asyncio.to_thread(manager.store.change, name, body.scale, body.pinned)
-    return changed.card(model.id)
+    return _card(model, changed)
 
 
 @router.post("/v1/adapters/{name}:promote", dependencies=admin)
@@ -136,15 +166,16 @@ async def promote(request: Request, name: str, body: PromoteRequest) -> dict[str
     version = manager.store.find(name, body.version)
     await asyncio.to_thread(manager.ensure, [version])
     await asyncio.to_thread(manager.store.promote, name, version.id, body.alias, body.if_match)
-    return manager.store.adapter(name).card(model.id)
+    return _card(model, manager.store.adapter(name))
 
 
 @router.post("/v1/adapters/{name}:rollback", dependencies=admin)
-async def rollback(request: Request, name: str) -> dict[str, Any]:
-    """`stable` and `previous` change places."""
+async def rollback(request: Request, name: str, body: RollbackRequest | None = None) -> dict[str, Any]:
+    """`stable` goes back to `previous`, or to the version `to`, and `previous` means what it meant."""
     model, manager, name = having(request, name)
-    await asyncio.to_thread(manager.store.rollback, name)
-    return manager.store.adapter(name).card(model.id)
+    to = body.to if body and body.to else PREVIOUS
+    await asyncio.to_thread(manager.store.rollback, name, to)
+    return _card(model, manager.store.adapter(name))
 
 
 @router.delete("/v1/adapters/{name}", dependencies=admin)
@@ -156,6 +187,12 @@ async def unload(
     _, manager, name = having(request, name)
     leaving = await asyncio.to_thread(manager.unload, name, ref, drain_timeout_s, force)
     return JSONResponse({"object": "list", "data": [version.card() for version in leaving]}, 202)
+
+
+def _card(model: ChatModel, adapter: Adapter) -> dict[str, Any]:
+    """With the fingerprint of what it is put on: other weights of the same name have another."""
+    card = adapter.card(model.id)
+    return {**card, "default_scale": card["scale"], "base_fingerprint": model.fingerprint}
 
 
 async def admitted(request: Request, path: str) -> Path:

@@ -40,16 +40,21 @@ class RequestId:
 class BodyLimit:
     """Counts the bytes of a body while they are read: 413 when they are too many, or announced to be."""
 
-    def __init__(self, app: ASGIApp, megabytes: int) -> None:
+    def __init__(self, app: ASGIApp, megabytes: int, uploads: dict[str, int] | None = None) -> None:
+        """`uploads`: megabytes of the paths that take files."""
         self._app = app
         self._megabytes = megabytes
+        self._uploads = uploads or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        limit = self._megabytes << 20
+        path = scope["path"]
+        megabytes = self._uploads.get(path, self._megabytes)
+        name = "LLM_UPLOAD_MB" if path in self._uploads else "LLM_MAX_BODY_MB"
+        limit = megabytes << 20
         announced = dict(scope["headers"]).get(b"content-length", b"")
         seen = int(announced) if announced.isdigit() else 0
         read = 0
@@ -62,7 +67,7 @@ class BodyLimit:
                 seen = max(seen, read)
             if seen > limit:
                 # The only kind of error that FastAPI lets through while it reads a body.
-                raise HTTPException(413, f"The body is larger than {self._megabytes} MB (LLM_MAX_BODY_MB).")
+                raise HTTPException(413, f"The body is larger than {megabytes} MB ({name}).")
             return message
 
         await self._app(scope, counted, send)
