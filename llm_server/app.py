@@ -38,6 +38,7 @@ from llm_server.config.follow import follow_files
 from llm_server.config.reload import Reloader
 from llm_server.errors import LlmServerError
 from llm_server.keys import Keys
+from llm_server.machine_metrics import MachineCollector
 from llm_server.metrics import Metrics
 from llm_server.model_metrics import ModelCollector
 from llm_server.response_store import ResponseStore
@@ -170,6 +171,7 @@ def create_app(
     app.add_middleware(
         BodyLimit, megabytes=settings.max_body_mb, uploads={"/v1/adapters/upload": settings.upload_mb}
     )
+    metrics.registry.register(MachineCollector(settings.data))
     metrics.registry.register(ModelCollector(lambda: _computing(catalog, reloader)))
     metrics.registry.register(AdapterCollector(lambda: managers(catalog)))
     metrics.registry.register(

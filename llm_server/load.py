@@ -22,7 +22,8 @@ from llm_server.convert.prepare import (
 )
 from llm_server.embedder import EchoEmbedding, Embedder, EmbeddingModel
 from llm_server.engine.backend import Backend
-from llm_server.engine.engine import Engine, Limits, Observer
+from llm_server.engine.engine import Engine, Limits
+from llm_server.engine.observer import Observer
 from llm_server.engine.prefix_disk import PrefixDisk
 from llm_server.errors import PreparationFailed
 from llm_server.settings import STARTER, Settings
@@ -184,7 +185,7 @@ def chat_model(
     megabytes = settings.prefix_disk_mb
     folder = settings.data / "prefixes"
     disk = PrefixDisk(folder, megabytes << 20, backend.blob_form) if megabytes else None
-    engine = Engine(backend, limits, observer, disk)
+    engine = Engine(backend, limits, observer.of(name), disk)
     vocabulary = backend.vocabulary
     template, marks = ChatTemplate(vocabulary), Marks.of(vocabulary)
     try:

@@ -2,31 +2,14 @@
 
 from collections.abc import Callable, Iterator
 
-import psutil
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
+from prometheus_client.core import Metric
 
-from llm_server.engine.engine import Observer
+from llm_server.engine.observer import Observer
 from llm_server.engine.sequence import Sequence
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 GAPS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
-
-
-class _Process(Collector):
-    """Memory and processor time of this process, read when asked."""
-
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Two gauges."""
-        process = psutil.Process()
-        rss = GaugeMetricFamily("llm_memory_bytes", "Resident memory of the process.")
-        rss.add_metric([], float(process.memory_info().rss))
-        yield rss
-        cpu = GaugeMetricFamily("llm_cpu_seconds", "Processor time of the process.")
-        times = process.cpu_times()
-        cpu.add_metric([], float(times.user + times.system))
-        yield cpu
 
 
 class Metrics(Observer):
@@ -48,19 +31,20 @@ class Metrics(Observer):
         self.tried = Counter("llm_drafted_tokens", "Tokens that were tried ahead.", registry=r)
         self.right = Counter("llm_drafted_tokens_accepted", "Of these, the right ones.", registry=r)
         self.first = Histogram(
-            "llm_time_to_first_token_seconds", "From arrival.", buckets=SECONDS, registry=r
+            "llm_time_to_first_token_seconds", "From arrival.", ["model"], buckets=SECONDS, registry=r
         )
-        self.between = Histogram("llm_inter_token_seconds", "Between two tokens.", buckets=GAPS, registry=r)
+        self.between = Histogram(
+            "llm_inter_token_seconds", "Between two tokens.", ["model"], buckets=GAPS, registry=r
+        )
         self.embeddings = Counter("llm_embedding_tokens", "Tokens that were embedded.", registry=r)
-        r.register(_Process())
+
+    def of(self, model: str) -> Observer:
+        """Latencies by model, totals of all."""
+        return _ModelMetrics(self, model)
 
     def token(self, sequence: Sequence, now: float) -> None:
-        """Latencies."""
+        """One more."""
         self.tokens.inc()
-        if sequence.last_token_at is None:
-            self.first.observe(now - sequence.created)
-        else:
-            self.between.observe(now - sequence.last_token_at)
 
     def drafted(self, offered: int, taken: int) -> None:
         """Totals of speculation."""
@@ -80,6 +64,30 @@ class Metrics(Observer):
         the series of others are left out.
         """
         return generate_latest(_Seen(self.registry, may_see))
+
+
+class _ModelMetrics(Observer):
+    """What one model's engine tells. Its series are looked up once: `token` is called for every token."""
+
+    def __init__(self, metrics: Metrics, model: str) -> None:
+        self._metrics = metrics
+        self._first, self._between = metrics.first.labels(model), metrics.between.labels(model)
+
+    def token(self, sequence: Sequence, now: float) -> None:
+        """Latencies."""
+        self._metrics.token(sequence, now)
+        if sequence.last_token_at is None:
+            self._first.observe(now - sequence.created)
+        else:
+            self._between.observe(now - sequence.last_token_at)
+
+    def drafted(self, offered: int, taken: int) -> None:
+        """Totals of speculation."""
+        self._metrics.drafted(offered, taken)
+
+    def finished(self, sequence: Sequence, reason: str) -> None:
+        """Totals of a sequence."""
+        self._metrics.finished(sequence, reason)
 
 
 class _Seen(CollectorRegistry):

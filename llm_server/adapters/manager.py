@@ -44,6 +44,8 @@ class AdapterManager:
         self._leaving: list[threading.Thread] = []
         self.load_seconds = 0.0
         """Spent loading so far."""
+        self.swaps, self.swap_seconds = 0, 0.0
+        """Evicted versions that came back into the memory for a request, and how long requests waited."""
 
     # Loading
 
@@ -120,6 +122,7 @@ class AdapterManager:
     def _reload(self, version: Version) -> None:
         if version.state is not State.EVICTED or version.file is None:
             return
+        began = time.monotonic()
         self._make_room(version.file.stat().st_size)
         resident = self._form.load(version.file)
         try:
@@ -127,6 +130,8 @@ class AdapterManager:
         except BaseException:
             self._free(resident)
             raise
+        self.swaps += 1
+        self.swap_seconds += time.monotonic() - began
 
     def _make_room(self, size: int) -> None:
         """Evict the least recently used that nobody uses and nobody pinned."""
@@ -232,6 +237,7 @@ class AdapterManager:
         mine, self.store.events = self.events, before.events
         self.events.tell_again(mine)
         self.load_seconds += before.load_seconds
+        self.swaps, self.swap_seconds = self.swaps + before.swaps, self.swap_seconds + before.swap_seconds
         before._successor = self
 
     def _unload_all(self, names: Collection[str]) -> None:

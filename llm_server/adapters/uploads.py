@@ -1,7 +1,7 @@
 """Adapters that come over HTTP: files of a few names, into a folder of the server's own.
 
-Whatever an archive calls its members, they are written under the names that an adapter's files have, or not at
-all: no path of a client is ever used as one.
+Whatever an archive calls its members, they are written under the names that an adapter's files have, or not
+at all: no path of a client is ever used as one.
 """
 
 import secrets
@@ -36,7 +36,7 @@ class Uploads:
         self._arriving: set[Path] = set()
 
     def take(self, name: str, files: Sequence[File], needed: Collection[str]) -> Path:
-        """Where the adapter lies now, for `AdapterManager.load`; `settled` is to be called when that has begun.
+        """Where the adapter lies now, for `AdapterManager.load`; call `settled` when that has begun.
 
         `needed`: sources of versions that are known. AdapterRefused: unknown_format, unsafe_path, too_large;
         Conflict (uploads_full) where there is no room.
@@ -51,8 +51,8 @@ class Uploads:
             with self._lock:
                 if _bytes(self._folder) > self._all:
                     raise Conflict(
-                        f"Uploaded adapters may take {self._all >> 20} MB (LLM_UPLOADS_MB), and this one does "
-                        "not fit any more. Unload some.",
+                        f"Uploaded adapters may take {self._all >> 20} MB (LLM_UPLOADS_MB), and with this "
+                        "one they take more. Unload some.",
                         code="uploads_full",
                     )
             return found

@@ -13,7 +13,7 @@ from llm_server.catalog import Catalog, ChatModel, EmbeddingModelEntry, Entry, U
 from llm_server.config.encoders import EncoderSpec
 from llm_server.config.resolve import AdapterSpec, ModelSpec, Resolved, UpstreamSpec, read_config, read_file
 from llm_server.config.retire import Retirement
-from llm_server.engine.engine import Observer
+from llm_server.engine.observer import Observer
 from llm_server.errors import ConfigRefused, LlmServerError, PreparationFailed
 from llm_server.load import (
     Progress,

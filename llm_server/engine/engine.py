@@ -17,6 +17,7 @@ from functools import partial
 from llm_server.engine.backend import Backend
 from llm_server.engine.blend import Resident
 from llm_server.engine.grammar import Directive
+from llm_server.engine.observer import Observer
 from llm_server.engine.pace import Pace
 from llm_server.engine.prefix_cache import Placement, PrefixCache
 from llm_server.engine.prefix_disk import PrefixDisk
@@ -52,22 +53,6 @@ class Limits:
     """Of prefixes saved in the host's memory."""
     speculate: bool = True
     """Try what followed the last words before, where that is measured to pay."""
-
-
-class Observer:
-    """What the engine tells about itself; metrics override it. Called in the engine's thread."""
-
-    def step(self, scheduler: Scheduler) -> None:
-        """After every step, and when a sequence has left."""
-
-    def token(self, sequence: Sequence, now: float) -> None:
-        """After every token."""
-
-    def drafted(self, offered: int, taken: int) -> None:
-        """After every draft."""
-
-    def finished(self, sequence: Sequence, reason: str) -> None:
-        """When a sequence ends; `reason` is `error` where it failed."""
 
 
 class Engine:

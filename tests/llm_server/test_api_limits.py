@@ -10,7 +10,7 @@ import openai
 import pytest
 from fastapi import FastAPI
 
-from llm_server.engine.engine import Observer
+from llm_server.engine.observer import Observer
 from llm_server.errors import (
     BadRequest,
     Conflict,

@@ -15,7 +15,7 @@ from llm_server.backends.llama_cpp import load_model
 from llm_server.backends.llama_vocabulary import LlamaVocabulary
 from llm_server.catalog import ChatModel
 from llm_server.chat_template import CHATML, ChatTemplate
-from llm_server.engine.engine import Observer
+from llm_server.engine.observer import Observer
 from llm_server.load import chat_model
 from llm_server.settings import Settings
 from llm_server.tool_calls import CallArguments, CallStart, Content, OutputReader, Part, Reasoning

@@ -8,8 +8,9 @@ import pytest
 
 from llm_server.backends.echo import EchoBackend
 from llm_server.backends.llama_cpp import LlamaBackend, LlamaOptions
-from llm_server.engine.engine import Engine, Limits, Observer
+from llm_server.engine.engine import Engine, Limits
 from llm_server.engine.grammar import FixedGuide, Grammar
+from llm_server.engine.observer import Observer
 from llm_server.engine.sampling import SamplingParams
 from llm_server.engine.speculation import MOST, PRIOR, REACH, Lookup, StepCost
 from tests.llm_server.running import GREEDY, running, say, start

@@ -14,7 +14,7 @@ import yaml
 
 from llm_server.catalog import Catalog, ChatModel, Uses
 from llm_server.config.reload import Reloader
-from llm_server.engine.engine import Observer
+from llm_server.engine.observer import Observer
 from llm_server.settings import Settings
 from tests.llm_server.adapters.making import make_adapter
 from tests.llm_server.config.conftest import Edited, Open, replace_file

@@ -8,7 +8,7 @@ import yaml
 from fastapi import FastAPI
 
 from llm_server.backends.llama_cpp import LlamaBackend, LlamaOptions
-from llm_server.engine.engine import Observer
+from llm_server.engine.observer import Observer
 from llm_server.load import chat_model
 from llm_server.settings import Settings
 from tests.llm_server.conformance.calls import Calls, Server
