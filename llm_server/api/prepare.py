@@ -40,6 +40,8 @@ class Job:
     """Whether the output may hold tool calls."""
     thinking: bool = False
     """Whether the prompt ends inside a thought."""
+    scoring: int | None = None
+    """Likeliest tokens beside each of the prompt's, where those are to be scored."""
 
     def reader(self) -> OutputReader:
         """What splits the output into content, reasoning and calls."""
@@ -61,6 +63,7 @@ class Job:
             guide=self.make_guide(),
             stops=self.stops,
             visible=self.visible,
+            scoring=self.scoring,
         )
 
 
@@ -74,7 +77,7 @@ def chat_job(model: ChatModel, request: ChatRequest, embed: Embed | None = None)
     messages = [_plain(message) for message in request.messages]
     tools = [tool.model_dump(exclude_none=True) for tool in request.tools or ()]
     tokens = model.template.tokens(messages, tools, **_template_variables(request))
-    wanted = request.max_completion_tokens or request.max_tokens
+    wanted = request.max_tokens if request.max_completion_tokens is None else request.max_completion_tokens
     max_tokens(model, tokens, wanted)  # Too long a prompt is refused before a grammar is written for it.
     make_guide, calls, at_once = _guide(model, request, messages, [tool["function"] for tool in tools], embed)
     thinking = _in_thought(model.engine.backend.vocabulary, tokens)
@@ -153,7 +156,7 @@ def max_tokens(model: ChatModel, tokens: Sequence[int], wanted: int | None) -> i
     if len(tokens) >= context:
         raise ContextLengthExceeded(len(tokens), context)
     room = context - len(tokens)
-    return room if not wanted else min(wanted, room)
+    return room if wanted is None else min(wanted, room)
 
 
 def _plain(message: Message) -> dict[str, Any]:

@@ -47,7 +47,7 @@ class Generation(Body):
 
     model: str
     """Id of a model of /v1/models."""
-    max_tokens: int | None = Field(default=None, ge=0)
+    max_tokens: int | None = Field(default=None, ge=1)
     temperature: float | None = Field(default=None, ge=0, le=2)
     top_p: float | None = Field(default=None, gt=0, le=1)
     top_k: int | None = Field(default=None, ge=0)
@@ -132,7 +132,7 @@ class ChatRequest(Generation):
     """POST /v1/chat/completions."""
 
     messages: list[Message] = Field(min_length=1)
-    max_completion_tokens: int | None = Field(default=None, ge=0)
+    max_completion_tokens: int | None = Field(default=None, ge=1)
     """The newer name of max_tokens."""
     tools: list[Tool] | None = None
     tool_choice: Literal["none", "auto", "required"] | dict[str, Any] | None = None
@@ -156,8 +156,13 @@ class CompletionRequest(Generation):
     prompt: str | list[str] | list[int] | list[list[int]]
     suffix: str | None = None
     """What comes after the text: the model fills in the middle, with its own FIM tokens."""
+    max_tokens: int | None = Field(default=None, ge=0)
+    """0 reads the prompt only, which `echo` and `logprobs` tell of."""
     echo: bool | None = None
+    """Tell the prompt too; with `logprobs`, how likely each of its tokens was after those before it."""
     logprobs: int | None = Field(default=None, ge=0, le=20)
+    best_of: int | None = Field(default=None, ge=1)
+    """As many as `n`: all choices are told, none is thrown away."""
 
 
 class FimRequest(Generation):

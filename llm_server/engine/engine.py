@@ -22,7 +22,7 @@ from llm_server.engine.pace import Pace
 from llm_server.engine.prefix_cache import Placement, PrefixCache
 from llm_server.engine.prefix_disk import PrefixDisk
 from llm_server.engine.scheduler import Plan, Scheduler, Work
-from llm_server.engine.scores import token_score
+from llm_server.engine.scores import SCORED_TOKENS, score_prompt, token_score
 from llm_server.engine.sequence import Delta, Event, Failed, Finished, Sequence, TokenScore
 from llm_server.engine.slots import Slots
 from llm_server.engine.speculation import StepCost
@@ -81,6 +81,7 @@ class Engine:
             context=backend.context,
             cost=self._cost if limits.speculate and backend.speculates else None,
             pace=self._pace,
+            scored=SCORED_TOKENS if backend.speculates else 1,
         )
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
@@ -248,7 +249,15 @@ class Engine:
             item.sequence.computed += item.count
         for item, row in zip(work, rows, strict=True):
             if row >= 0:
-                self._guarded(item.sequence, partial(self._next_tokens, item, row))
+                self._guarded(item.sequence, partial(self._read, item, row))
+
+    def _read(self, work: Work, row: int) -> None:
+        """The scores of a prompt where they are wanted, and what comes after all that is known."""
+        if work.scored:
+            score_prompt(self.backend, work.sequence, row, work.count)
+            row += work.count - 1
+        if not work.sequence.pending:
+            self._next_tokens(work, row)
 
     def _time(self, work: list[Work], seconds: float) -> None:
         """A step with prompts in it is theirs: next to them the others' tokens are few."""

@@ -33,10 +33,14 @@ class Work:
     count: int
     draft: list[int] = field(default_factory=list)
     """Tokens that may come after them, computed in the same go."""
+    scored: bool = False
+    """Whether the logits of all of them are wanted, for the tokens that come after."""
 
     @property
     def wanted(self) -> int:
         """How many of the last tokens' logits are needed: of those that nothing known comes after."""
+        if self.scored:
+            return self.count
         return 1 + len(self.draft) if self.count == self.sequence.pending else 0
 
     def chunk(self) -> Chunk:
@@ -73,8 +77,12 @@ class Scheduler:
         context: int = 0,
         cost: StepCost | None = None,
         pace: Pace | None = None,
+        scored: int = 1,
     ) -> None:
-        """`cost`: what steps take; without it nothing is drafted. `pace`: what prompts take."""
+        """`cost`: what steps take; without it nothing is drafted. `pace`: what prompts take. `scored`: tokens
+        of a prompt whose logits a step may be asked for.
+        """
+        self._scored = scored
         self.cache = cache
         self._context = context
         self._cost = cost
@@ -113,9 +121,10 @@ class Scheduler:
             budget -= 1 + len(draft)
         room = self._pace.tokens(budget, beside=len(self.running) > len(prompts)) if self._pace else budget
         for sequence in prompts:
-            count = min(sequence.pending, room)
+            scored = sequence.unscored
+            count = min(sequence.pending, room, self._scored if scored else room)
             if count:
-                plan.work.append(Work(sequence, count))
+                plan.work.append(Work(sequence, count, scored=scored))
                 room -= count
         if self._turns:
             self._turns.charge(sum(work.count + len(work.draft) for work in plan.work))
@@ -169,7 +178,8 @@ class Scheduler:
                 return
             if self._shared_soon(sequence):
                 continue
-            placement = self.cache.place(Prefix.of(sequence.key, sequence.tokens), self._live())
+            known = [] if sequence.unscored else sequence.tokens
+            placement = self.cache.place(Prefix.of(sequence.key, known), self._live())
             if placement is None:
                 return
             self.waiting.remove(sequence)
@@ -184,6 +194,8 @@ class Scheduler:
 
     def _shared_soon(self, sequence: Sequence) -> bool:
         """Whether a running prompt is about to compute much more of the same prefix than is there now."""
+        if sequence.unscored:
+            return False
         there = 0
         coming = 0
         wanted = Prefix.of(sequence.key, sequence.tokens)

@@ -112,6 +112,10 @@ class Sequence:
     detokenizer: Detokenizer = field(init=False)
     reader: codecs.IncrementalDecoder = field(init=False)
     """Bytes to text for the guide, which must not wait for stop strings."""
+    scoring: int | None = None
+    """Likeliest tokens to tell beside each token of the prompt; None scores no prompt."""
+    prompt_scores: list[TokenScore] = field(default_factory=list)
+    """Of the prompt's tokens but the first, which nothing comes before; whole when the first token is out."""
     last_token_at: float | None = None
     cancelled: bool = False
     done: bool = False
@@ -125,6 +129,11 @@ class Sequence:
     def pending(self) -> int:
         """Tokens that are known but not computed; 1 while it decodes."""
         return len(self.tokens) - self.computed
+
+    @property
+    def unscored(self) -> bool:
+        """Whether tokens of its prompt are still to be scored: each of them is computed, none reused."""
+        return self.scoring is not None and len(self.prompt_scores) < self.prompt_length - 1
 
     @property
     def generated(self) -> int:
