@@ -35,7 +35,9 @@ from llm_server.api.responses import endpoints as responses
 from llm_server.api.traced import Traced
 from llm_server.catalog import Catalog, ChatModel, UpstreamModel
 from llm_server.config.follow import follow_files
+from llm_server.config.live import LiveSettings
 from llm_server.config.reload import Reloader
+from llm_server.config.source import SettingsSource
 from llm_server.errors import LlmServerError
 from llm_server.keys import Keys
 from llm_server.machine_metrics import MachineCollector
@@ -74,7 +76,7 @@ async def follow(
     await asyncio.wait([loading])
     if not catalog.ready:
         return
-    watched = [follow_files([settings.config, settings.keys_file], reload, stop)]
+    watched = [follow_files([settings.config, settings.keys_file, settings.env_file], reload, stop)]
     if settings.adapters is not None:
         watched.append(watch(settings.adapters, partial(_first_manager, catalog), stop))
     await asyncio.gather(*watched)
@@ -110,9 +112,11 @@ def create_app(
     *,
     progress: Callable[[str], None] = log.info,
     on_failure: Callable[[Exception], None] | None = None,
+    source: SettingsSource | None = None,
 ) -> FastAPI:
     """The server; PreparationFailed where its key file is wrong. Models load in the background: /health
-    tells when they are there, `on_failure` when they never will.
+    tells when they are there, `on_failure` when they never will. `source`: where the settings come
+    from, for edits.
     """
     catalog, metrics, status = Catalog(), Metrics(), Status()
     store = ResponseStore(
@@ -121,6 +125,8 @@ def create_app(
 
     tracer = open_tracer(settings)
     keys, reloader = Keys(settings), Reloader(settings, catalog, metrics, progress)
+
+    live = LiveSettings(settings, source, keys, reloader)
 
     async def load() -> None:
         try:
@@ -132,11 +138,13 @@ def create_app(
 
     def reload(*, unless_seen: bool = False) -> None:
         """What is refused is in the log and in GET /admin/config."""
-        for one in (keys.reload, partial(reloader.load, unless_seen=unless_seen)):
+        for one in (live.follow, keys.reload, partial(reloader.load, unless_seen=unless_seen)):
             try:
                 one()
             except LlmServerError as error:
                 log.error("an edit is not followed: %s", error.message)
+            except ValueError:
+                log.error("an edit is not followed: %s", live.refused)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -158,7 +166,7 @@ def create_app(
     app = FastAPI(title="Loopyard llm_server", lifespan=lifespan, docs_url="/docs", redoc_url=None)
     app.state.catalog, app.state.metrics, app.state.status = catalog, metrics, status
     app.state.keys, app.state.quota = keys, Quota()
-    app.state.reloader, app.state.follow = reloader, reload
+    app.state.reloader, app.state.follow, app.state.live = reloader, reload, live
     app.state.responses = store
     app.state.adapter_folders = Folders(
         _adapter_folders(settings),

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from llm_server.adapters.convert import convert_any
 from llm_server.config.resolve import read_config
+from llm_server.config.source import SettingsSource
 from llm_server.convert.converter import fetch_converter
 from llm_server.convert.prepare import (
     Prepared,
@@ -24,7 +25,7 @@ from llm_server.convert.prepare import (
 )
 from llm_server.doctor import examine
 from llm_server.errors import LlmServerError
-from llm_server.settings import Settings, load_settings
+from llm_server.settings import Settings
 
 app = typer.Typer(
     help="Serve language models over the OpenAI API. Settings: the environment (LLM_...), then options.",
@@ -41,8 +42,12 @@ Data = Annotated[Path | None, typer.Option(help="Folder for prepared models (LLM
 
 
 def _settings(**overrides: object) -> Settings:
+    return _read(SettingsSource(**overrides))
+
+
+def _read(source: SettingsSource) -> Settings:
     try:
-        return load_settings(**overrides)
+        return source.read()
     except (ValidationError, ValueError) as error:
         console.print(f"[red]Settings:[/] {error}")
         raise typer.Exit(2) from error
@@ -74,12 +79,13 @@ def serve(
 ) -> None:
     """Serve until SIGTERM or Ctrl-C; requests that run are finished first."""
     logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    settings = _settings(
+    source = SettingsSource(
         host=host, port=port, model=model, data=data, backend=backend, lora=lora, config=config
     )
+    settings = _read(source)
     from llm_server.serve import run
 
-    sys.exit(run(settings))
+    sys.exit(run(settings, source))
 
 
 def _prepared(settings: Settings, tell: Callable[[str], None]) -> Iterator[Prepared]:

@@ -75,12 +75,15 @@ class Keys:
         """Why the last edit of the file was not followed."""
         self._callers = self._read()
 
-    def reload(self) -> None:
-        """Know the keys that the file has now. PreparationFailed: those of before stay."""
+    def reload(self, settings: Settings | None = None) -> None:
+        """Know the keys that the file has now, and those of `settings` where they have changed.
+        PreparationFailed: those of before stay.
+        """
+        before, self._settings = self._settings, settings or self._settings
         try:
             self._callers = self._read()
         except PreparationFailed as error:
-            self.refused = error.message
+            self._settings, self.refused = before, error.message
             raise
         self.refused = None
 

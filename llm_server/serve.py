@@ -14,6 +14,7 @@ import uvicorn
 import uvloop
 
 from llm_server.app import create_app
+from llm_server.config.source import SettingsSource
 from llm_server.errors import LlmServerError
 from llm_server.settings import Settings
 
@@ -49,7 +50,7 @@ class _Server(uvicorn.Server):
         threading.Thread(target=self._follow, name="reload", daemon=True).start()
 
 
-def run(settings: Settings) -> int:
+def run(settings: Settings, source: SettingsSource | None = None) -> int:
     """Serve until a signal. 0 after an ordered end, 1 when a model cannot be loaded, 2 when the key file is
     wrong, 3 when the port is taken.
     """
@@ -72,7 +73,7 @@ def run(settings: Settings) -> int:
         server.should_exit = True
 
     try:
-        application = create_app(settings, on_failure=failed)
+        application = create_app(settings, on_failure=failed, source=source)
     except LlmServerError as error:
         listener.close()
         sys.stderr.write(f"{error.message}\n")

@@ -44,6 +44,10 @@ class Settings(BaseSettings):
     config: Path | None = None
     """YAML file of several models with their engines, adapters and aliases; followed while the server runs.
     Left out: the one model of LLM_MODEL."""
+    env_file: Path | None = None
+    """File of `NAME=value` lines, these settings and keys of other servers; what the environment says wins.
+    It is followed while the server runs: keys, limits and models at once; what needs a restart is named in
+    the log and in GET /admin/config."""
     model: str = STARTER
     """`starter` (embedded), a .gguf file, a transformers folder, or a name on the Hugging Face hub."""
     backend: Literal["llama_cpp", "onnx", "echo"] = "llama_cpp"

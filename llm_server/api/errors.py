@@ -41,6 +41,12 @@ def install(app: FastAPI) -> None:
         other.status = error.status_code
         return error_response(other)
 
+    @app.exception_handler(UnicodeEncodeError)
+    async def unsound(request: Request, error: UnicodeEncodeError) -> Response:
+        half = error.object[error.start]
+        text = f"The text holds {half!r}, which is half of a surrogate pair and no character."
+        return error_response(BadRequest(text, code="invalid_unicode"))
+
     @app.exception_handler(Exception)
     async def unexpected(request: Request, error: Exception) -> Response:
         log.exception("request failed", exc_info=error)

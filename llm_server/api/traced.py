@@ -12,7 +12,7 @@ MARKER = "x-loopyard-traced"
 """Public key of the project that the caller itself traces this request to: it is not traced there twice."""
 TAIL = 1024
 """Bytes of an answer that is a list of numbers: its model and its tokens stand at the end."""
-HEARD = frozenset({"traceparent", "x-openwebui-chat-id", "x-openwebui-user-id", MARKER})
+HEARD = frozenset({"traceparent", "x-request-id", "x-openwebui-chat-id", "x-openwebui-user-id", MARKER})
 """Headers that a record keeps; the key of the caller is none of them."""
 
 
@@ -47,6 +47,10 @@ class Traced:
         token = CURRENT.set(record)
         try:
             await self._app(scope, heard, said)
+        except Exception:
+            # Whoever is outside of this answers it.
+            record.status = record.status or 500
+            raise
         finally:
             CURRENT.reset(token)
             record.ended = time.time()

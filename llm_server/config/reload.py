@@ -68,6 +68,8 @@ class Reloader:
 
     def __init__(self, settings: Settings, catalog: Catalog, observer: Observer, progress: Progress) -> None:
         self._settings, self._catalog = settings, catalog
+        self._followed, self._stale = settings, False
+        """The settings of what is served, and whether others wait to be followed."""
         self._observer, self._progress = observer, progress
         self._lock = threading.Lock()
         self._live: dict[str, Live] = {}
@@ -80,13 +82,19 @@ class Reloader:
         self._retirement = Retirement(settings.retire_seconds)
         self._closed = False
 
+    def use(self, settings: Settings) -> None:
+        """Follow these at the next `load`; where that is refused, those of before stay."""
+        with self._lock:
+            self._settings, self._stale = settings, True
+
     def load(self, *, unless_seen: bool = False) -> Change:
         """Serve what the configuration says now, whatever it said before. Slow where models are loaded.
 
-        `unless_seen` leaves a file alone whose text was read before. ConfigRefused or another LlmServerError:
-        everything is as it was.
+        `unless_seen` leaves a file alone whose text was read before, under the same settings. ConfigRefused
+        or another LlmServerError: everything is as it was.
         """
         with self._lock:
+            unless_seen = unless_seen and not self._stale
             try:
                 raw = None if self._settings.config is None else read_file(self._settings.config)
                 if self._closed or (unless_seen and raw == self._seen):
@@ -94,8 +102,11 @@ class Reloader:
                 self._seen = raw
                 change = self._follow(read_config(self._settings, raw))
             except LlmServerError as error:
-                self._refusal = Refusal(error, time.time())
+                self._settings, self._refusal = self._followed, Refusal(error, time.time())
                 raise
+            finally:
+                self._stale = False
+            self._followed = self._settings
             self._refusal, self._loaded_at = None, time.time()
             return change
 

@@ -88,7 +88,7 @@ def attributes(record: Record) -> Attributes:
     }
     facts = {
         "route": record.path,
-        "request_id": record.request_id,
+        "request_id": record.request_id or record.headers.get("x-request-id"),
         "key": record.key,
         "finish_reason": answer.reason,
         "cached_tokens": record.cached or None,
@@ -124,7 +124,7 @@ def _outcome(record: Record, answer: Answer) -> Attributes:
     level = f"{OBSERVATION}level", f"{OBSERVATION}status_message"
     if answer.error:
         return dict(zip(level, ("ERROR", answer.error), strict=True))
-    if not record.whole or record.status == GONE:
+    if record.status == GONE or (not record.whole and record.status < 400):
         return dict(zip(level, ("WARNING", "the client left before the answer ended"), strict=True))
     if record.status >= 400:
         return dict(zip(level, ("ERROR", f"status {record.status}"), strict=True))

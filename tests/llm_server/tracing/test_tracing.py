@@ -130,7 +130,7 @@ async def test_the_agents_mark_what_they_trace(traced: str, post: Post, traces: 
     async with httpx2.AsyncClient() as http:
         models = Models(f"{traced}/v1", USER, http, traced=traces.store.public_key)
         await models.card("echo")
-        chat = models.chat("echo", temperature=0, max_tokens=16, stream=False)
+        chat = models.chat("echo", temperature=0, max_tokens=32, stream=False)
         said = await chat.ainvoke("words of an agent")
     assert said.content == "words of an agent"
     post("/v1/chat/completions", {"model": "echo", "messages": HELLO}, "after-the-agent")
@@ -151,10 +151,12 @@ def test_a_span_joins_the_trace_of_its_caller(post: Post, traces: Traces) -> Non
 
 def test_half_a_character_costs_no_other_trace(post: Post, traces: Traces) -> None:
     half = rb'{"model": "echo", "user": "\ud800", "messages": [{"role": "user", "content": "half \ud83d"}]}'
-    post("/v1/chat/completions", half, "half")
+    refused = post("/v1/chat/completions", half, "half")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "invalid_unicode")
     post("/v1/chat/completions", {"model": "echo", "messages": HELLO}, "whole-after-half")
     (row,) = traces.of("request_id", "half")
-    assert row["input"][0]["content"].startswith("half ")
+    assert row["input"][0]["content"] == "half ?"
+    assert (row["userId"], row["level"]) == ("?", "ERROR")
     assert traces.of("request_id", "whole-after-half")
 
 
