@@ -1,13 +1,15 @@
-"""GET /v1/models and POST /v1/tokenize."""
+"""GET /v1/models, POST /v1/tokenize and POST /apply-template."""
 
+import asyncio
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request
 
 from llm_server.api.access import as_chat, find, made_of, permit, visible_cards
 from llm_server.api.auth import INFERENCE, require
-from llm_server.api.schemas import TokenizeRequest
-from llm_server.catalog import Catalog, ChatModel, EmbeddingModelEntry, Entry
+from llm_server.api.prepare import prompt_of
+from llm_server.api.schemas import TemplateRequest, TokenizeRequest
+from llm_server.catalog import Catalog, ChatModel, EmbeddingModelEntry
 from llm_server.errors import BadRequest
 
 router = APIRouter(dependencies=[Depends(require(INFERENCE))])
@@ -29,8 +31,16 @@ async def model(request: Request, model: str) -> dict[str, Any]:
     return card
 
 
-def _first_chat(catalog: Catalog) -> Entry:
-    return next(entry for entry in catalog.all() if isinstance(entry, ChatModel))
+def _first_chat(catalog: Catalog) -> str:
+    return next((entry.id for entry in catalog.all() if isinstance(entry, ChatModel)), "")
+
+
+@router.post("/apply-template")
+@router.post("/v1/apply-template", include_in_schema=False)
+async def apply_template(request: Request, body: TemplateRequest) -> dict[str, str]:
+    """The prompt that a model would read for these messages and tools; nothing is computed."""
+    entry = permit(request, find(request, body.model or _first_chat(request.app.state.catalog)))
+    return {"prompt": await asyncio.to_thread(prompt_of, as_chat(request, entry), body)}
 
 
 @router.post("/v1/tokenize")
@@ -41,7 +51,7 @@ async def tokenize(request: Request, body: TokenizeRequest) -> dict[str, Any]:
     text = body.content if body.content is not None else body.prompt
     if text is None:
         raise BadRequest("content is missing.", param="content")
-    entry = find(request, body.model or _first_chat(catalog).id)
+    entry = find(request, body.model or _first_chat(catalog))
     permit(request, entry)
     if isinstance(entry, EmbeddingModelEntry):
         ids = entry.embedder.model.tokens(text)

@@ -74,8 +74,7 @@ def chat_job(model: ChatModel, request: ChatRequest, embed: Embed | None = None)
     `embed` helps a small model to quote the right sentence.
     """
     model.ensure()
-    messages = [_plain(message) for message in request.messages]
-    tools = [tool.model_dump(exclude_none=True) for tool in request.tools or ()]
+    messages, tools = _shown(request)
     tokens = model.template.tokens(messages, tools, **_template_variables(request))
     wanted = request.max_tokens if request.max_completion_tokens is None else request.max_completion_tokens
     max_tokens(model, tokens, wanted)  # Too long a prompt is refused before a grammar is written for it.
@@ -99,6 +98,17 @@ def chat_job(model: ChatModel, request: ChatRequest, embed: Embed | None = None)
         calls=calls,
         thinking=thinking,
     )
+
+
+def prompt_of(model: ChatModel, request: ChatRequest) -> str:
+    """The text that a conversation is to the model. BadRequest."""
+    return model.template.render(*_shown(request), **_template_variables(request))
+
+
+def _shown(request: ChatRequest) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Messages and tools, as chat templates expect them."""
+    tools = [tool.model_dump(exclude_none=True) for tool in request.tools or ()]
+    return [_plain(message) for message in request.messages], tools
 
 
 def _template_variables(request: ChatRequest) -> dict[str, Any]:

@@ -150,6 +150,13 @@ class ChatRequest(Generation):
     """Extension (vLLM's name): further variables of the chat template."""
 
 
+class TemplateRequest(ChatRequest):
+    """POST /apply-template, llama-server's shape."""
+
+    model: str = ""
+    """May be left out: the first model that chats."""
+
+
 class CompletionRequest(Generation):
     """POST /v1/completions."""
 

@@ -57,3 +57,26 @@ def test_others_see_none_of_it(url: str, models: Path) -> None:
     one = httpx.get(f"{url}/v1/models/tiny", headers={"authorization": f"Bearer {USER}"}).json()
     assert not OPERATORS & one.keys()
     assert str(models) not in str(found) + str(one)
+
+
+def test_a_prompt_is_what_a_chat_reads(url: str) -> None:
+    """llama-server's route: the text, and its tokens are those that the chat is charged for."""
+    headers = {"authorization": f"Bearer {USER}"}
+    messages = [{"role": "developer", "content": "be kind"}, {"role": "user", "content": "hello"}]
+    prompt = httpx.post(f"{url}/apply-template", json={"messages": messages}, headers=headers).json()[
+        "prompt"
+    ]
+    assert prompt.index("be kind") < prompt.index("hello")
+    assert prompt.endswith("<|im_start|>assistant\n")
+    asked = {"model": "tiny", "content": prompt}
+    count = httpx.post(f"{url}/v1/tokenize", json=asked, headers=headers).json()["count"]
+    body = {"model": "tiny", "messages": messages, "max_tokens": 1}
+    chat = httpx.post(f"{url}/v1/chat/completions", json=body, headers=headers).json()
+    assert chat["usage"]["prompt_tokens"] == count
+    tool = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
+    asked = {"model": "tiny:first", "messages": messages, "tools": [tool]}
+    assert "weather" in httpx.post(f"{url}/apply-template", json=asked, headers=headers).json()["prompt"]
+    wrong = httpx.post(
+        f"{url}/apply-template", json={"model": "nobody", "messages": messages}, headers=headers
+    )
+    assert wrong.status_code == 404
