@@ -32,7 +32,13 @@ class Settings(BaseSettings):
     """Where, how much, and which model."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, frozen=True, extra="forbid", use_attribute_docstrings=True, env_ignore_empty=True
+        env_prefix=PREFIX,
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        env_ignore_empty=True,
+        # They may be keys.
+        hide_input_in_errors=True,
     )
 
     host: str = "127.0.0.1"

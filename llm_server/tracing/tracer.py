@@ -24,7 +24,7 @@ BATCH, BATCH_BYTES = 64, 4 << 20
 """Records of one request to the trace host, and their bytes."""
 PATIENCE = 10.0
 """Seconds for a batch, the exporter's own tries again included."""
-FAREWELL = 3.0
+FAREWELL = 2.0
 """Seconds that the end of the server waits for what is left."""
 LIBRARY = "opentelemetry.exporter.otlp.proto.http"
 
@@ -57,12 +57,10 @@ class Tracer:
 
     def close(self) -> None:
         """Send what is left, within FAREWELL seconds."""
-        impatience = threading.Timer(FAREWELL, self._end)
-        impatience.start()
         with contextlib.suppress(queue.Full):
-            self._queue.put(None, timeout=FAREWELL)
-        self._thread.join(2 * FAREWELL)
-        impatience.cancel()
+            self._queue.put(None, timeout=FAREWELL / 2)
+        self._thread.join(FAREWELL)
+        self._ended.set()
 
     def _run(self) -> None:
         while not self._ended.is_set():
@@ -82,11 +80,6 @@ class Tracer:
                 break
             batch.append(record)
         return batch
-
-    def _end(self) -> None:
-        """The exporter gives up what it is at, and nothing more is sent."""
-        self._ended.set()
-        self._exporter.shutdown()
 
     def _send(self, records: list[Record]) -> None:
         from opentelemetry.sdk.trace.export import SpanExportResult

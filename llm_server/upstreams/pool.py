@@ -115,11 +115,12 @@ class Pool:
         """Ask for its models: whatever it says, it is up, unless it says that it is broken."""
         self._loop = asyncio.get_running_loop()
         try:
-            answer = await self._client.get(
-                f"{server.spec.url}/models", headers=_headers(server.spec), timeout=PROBE_SECONDS
-            )
-            up = answer.status_code < 500 or answer.status_code == 501
-        except httpx.TransportError:
+            # The list itself may have megabytes, and nobody reads it here.
+            async with self._client.stream(
+                "GET", f"{server.spec.url}/models", headers=_headers(server.spec), timeout=PROBE_SECONDS
+            ) as answer:
+                up = answer.status_code < 500 or answer.status_code == 501
+        except httpx.HTTPError:
             up = False
         server.probes["up" if up else "down"] += 1
         (server.breaker.found_up if up else server.breaker.found_down)()

@@ -5,7 +5,7 @@ import contextlib
 import random
 from collections.abc import Callable, Iterable
 
-from llm_server.upstreams.pool import Pool
+from llm_server.upstreams.pool import Pool, Server
 
 TICK_SECONDS = 0.25
 JITTER = 0.2
@@ -22,7 +22,7 @@ async def probe(pools: Callable[[], Iterable[Pool]], stop: asyncio.Event) -> Non
                 if now() < server.probe_at:
                     continue
                 server.probe_at = now() + pool.probe_s * random.uniform(1 - JITTER, 1 + JITTER)
-                task = asyncio.create_task(pool.probe(server))
+                task = asyncio.create_task(_look(pool, server))
                 running.add(task)
                 task.add_done_callback(running.discard)
         with contextlib.suppress(TimeoutError):
@@ -30,3 +30,9 @@ async def probe(pools: Callable[[], Iterable[Pool]], stop: asyncio.Event) -> Non
     for task in running:
         task.cancel()
     await asyncio.gather(*running, return_exceptions=True)
+
+
+async def _look(pool: Pool, server: Server) -> None:
+    """What httpx says of a client that an edit has closed meanwhile is no news."""
+    with contextlib.suppress(RuntimeError):
+        await pool.probe(server)
