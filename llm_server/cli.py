@@ -42,7 +42,7 @@ Data = Annotated[Path | None, typer.Option(help="Folder for prepared models (LLM
 
 
 def _settings(**overrides: object) -> Settings:
-    return _read(SettingsSource(**overrides))
+    return _read(SettingsSource(overrides))
 
 
 def _read(source: SettingsSource) -> Settings:
@@ -79,9 +79,8 @@ def serve(
 ) -> None:
     """Serve until SIGTERM or Ctrl-C; requests that run are finished first."""
     logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    source = SettingsSource(
-        host=host, port=port, model=model, data=data, backend=backend, lora=lora, config=config
-    )
+    options = {"host": host, "port": port, "model": model, "data": data, "backend": backend, "lora": lora}
+    source = SettingsSource({**options, "config": config})
     settings = _read(source)
     from llm_server.serve import run
 

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import psutil
@@ -38,7 +38,7 @@ class MachineCollector(Collector):
 def card_gauges(found: Iterable[Card]) -> Iterator[GaugeMetricFamily]:
     """Series of every card; none where there is none."""
     all_of_them = list(found)
-    shown = (
+    shown: tuple[tuple[str, str, Callable[[Card], float]], ...] = (
         ("llm_gpu_memory_bytes", "Memory of a card.", lambda card: card.memory),
         ("llm_gpu_memory_used_bytes", "Of it, what is in use.", lambda card: card.used),
         ("llm_gpu_utilization_ratio", "Share of the last second that it computed.", lambda card: card.busy),

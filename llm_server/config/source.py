@@ -1,7 +1,7 @@
 """Where the settings come from: options, the environment, and the file LLM_ENV_FILE, which may be edited."""
 
 import os
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
 from dotenv.parser import parse_stream
@@ -16,7 +16,9 @@ class SettingsSource:
     What stands in the environment that the process was started with wins.
     """
 
-    def __init__(self, environment: MutableMapping[str, str] = os.environ, **options: object) -> None:
+    def __init__(
+        self, options: Mapping[str, object], environment: MutableMapping[str, str] = os.environ
+    ) -> None:
         """`options` win over everything."""
         self._environment, self._options = environment, options
         self._started_with = frozenset(name for name, value in environment.items() if value)

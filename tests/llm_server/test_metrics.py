@@ -72,8 +72,8 @@ def test_adapters_that_come_and_go(models: Path, tmp_path: Path) -> None:
             pytest.fail(f"adapters of {size} bytes both fit: make them larger")
         before = samples(http)
         for name in ("a", "b", "a"):
-            body = {"model": name, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 2}
-            assert http.post("/v1/chat/completions", json=body).status_code == 200
+            asked = {"model": name, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 2}
+            assert http.post("/v1/chat/completions", json=asked).status_code == 200
         after = samples(http)
         model = ("model", "tiny")
         swapped = after["llm_adapter_swaps_total", (model,)] - before["llm_adapter_swaps_total", (model,)]

@@ -83,7 +83,7 @@ def test_an_edit_is_followed_or_waits_for_a_restart(env: tuple[Path, httpx.Clien
 def test_keys_of_other_servers_come_from_it_too(tmp_path: Path) -> None:
     environment = {"LLM_ENV_FILE": str(tmp_path / "env"), "TAKEN": "by the environment"}
     (tmp_path / "env").write_text("OTHER_SERVERS_KEY='a b'\nTAKEN=by the file\n")
-    source = SettingsSource(environment)
+    source = SettingsSource({}, environment)
     source.read()
     assert environment["OTHER_SERVERS_KEY"] == "a b"
     assert environment["TAKEN"] == "by the environment"
@@ -97,10 +97,10 @@ def test_a_line_that_is_no_assignment_is_named_and_not_shown(tmp_path: Path, tex
     environment = {"LLM_ENV_FILE": str(tmp_path / "env")}
     (tmp_path / "env").write_text(text)
     with pytest.raises(ValueError, match=f"line {line}: it is no NAME=value") as refused:
-        SettingsSource(environment).read()
+        SettingsSource({}, environment).read()
     assert "assignment" not in str(refused.value)
     with pytest.raises(ValueError, match="cannot be read"):
-        SettingsSource({"LLM_ENV_FILE": str(tmp_path / "none")}).read()
+        SettingsSource({}, {"LLM_ENV_FILE": str(tmp_path / "none")}).read()
 
 
 def test_a_key_cannot_go_where_others_can_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,7 +109,7 @@ def test_a_key_cannot_go_where_others_can_call(tmp_path: Path, monkeypatch: pyte
     env.write_text("LLM_HOST=0.0.0.0\nLLM_API_KEY=a-long-random-key-1\nLLM_ADMIN_KEY=a-long-random-key-2\n")
     monkeypatch.setenv("LLM_ENV_FILE", str(env))
     monkeypatch.setenv("LLM_DATA", str(tmp_path / "data"))
-    source = SettingsSource(backend="echo")
+    source = SettingsSource({"backend": "echo"})
     app = create_app(source.read(), source=source)
     env.write_text("")
     with pytest.raises(ValueError, match="anyone on the network could call"):
@@ -129,7 +129,7 @@ def test_a_change_of_the_key_of_another_server_is_followed(
     monkeypatch.setenv("LLM_ENV_FILE", str(env))
     monkeypatch.setenv("LLM_CONFIG", str(file))
     monkeypatch.setenv("LLM_DATA", str(tmp_path / "data"))
-    source = SettingsSource(backend="echo")
+    source = SettingsSource({"backend": "echo"})
     app = create_app(source.read(), source=source)
     app.state.reloader.load()
 

@@ -169,8 +169,14 @@ def test_a_long_body_is_cut(post: Post, traces: Traces) -> None:
 
 
 def _away(tmp_path: Path, host: str) -> Settings:
-    keys = {"langfuse_public_key": "pk", "langfuse_secret_key": "sk"}
-    return Settings(backend="echo", data=tmp_path, langfuse_host=host, embeddings=False, **keys)
+    return Settings(
+        backend="echo",
+        data=tmp_path,
+        embeddings=False,
+        langfuse_host=host,
+        langfuse_public_key="pk",
+        langfuse_secret_key="sk",
+    )
 
 
 @pytest.mark.parametrize("silent", [True, False])
