@@ -96,8 +96,10 @@ def _adaptable(
     settings = spec.settings
     model = _chat(spec, backend, observer)
     budget = None if settings.adapter_mb is None else settings.adapter_mb << 20
-    folder = settings.data / "adapters" / _folder_name(spec.id, prepared.id, form.suffix)
-    adapters = AdapterManager(model.engine, form, folder, budget)
+    place, name = settings.data / "adapters", _folder_name(spec.id, prepared.id)
+    # Adapters fit the weights that they were made for; files of llama.cpp have no suffix here.
+    folder = place / (name if form.suffix == ".gguf" else name + form.suffix)
+    adapters = AdapterManager(model.engine, form, folder, budget, place / f"{name}.sources")
     model = replace(model, adapters=adapters, file=prepared.path)
     try:
         load_adapters(adapters, spec.adapters, progress)
@@ -107,10 +109,9 @@ def _adaptable(
     return model
 
 
-def _folder_name(name: str, weights: str, suffix: str) -> str:
-    """Adapters fit the weights that they were made for: other weights, or another format, another folder."""
-    folder = (weights if name == weights else f"{name}--{weights}").replace("/", "--")
-    return folder if suffix == ".gguf" else folder + suffix
+def _folder_name(name: str, weights: str) -> str:
+    """Other weights, another folder."""
+    return (weights if name == weights else f"{name}--{weights}").replace("/", "--")
 
 
 def load_adapters(manager: AdapterManager, specs: Iterable[AdapterSpec], progress: Progress) -> None:

@@ -18,8 +18,10 @@ KINDS = (
 A_END, B_END = ".lora_a", ".lora_b"
 
 
-def check_gguf(path: Path, base: Base) -> Facts:
-    """AdapterRefused with the first reason found; `code` names it."""
+def check_gguf(path: Path, base: Base, whose: str = "the base") -> Facts:
+    """AdapterRefused with the first reason found; `code` names it. `whose` tensors those of
+    `base` are, in words.
+    """
     try:
         reader = GGUFReader(path)
     except (OSError, ValueError, IndexError, KeyError) as error:
@@ -39,13 +41,13 @@ def check_gguf(path: Path, base: Base) -> Facts:
     named = said("loopyard.base_sha256")
     if named and named not in base.weights:
         refuse("base_mismatch", f"it was trained on the base {str(named)[:12]}…, which is not this one.")
-    ranks = _check_tensors(reader, base)
+    ranks = _check_tensors(reader, base, whose)
     alpha = said("adapter.lora.alpha")
     targets = tuple(sorted({name.split(".")[-2] for name in ranks}))
     return Facts(max(ranks.values()), float(str(alpha or 0)), targets, 2 * len(ranks))
 
 
-def _check_tensors(reader: GGUFReader, base: Base) -> dict[str, int]:
+def _check_tensors(reader: GGUFReader, base: Base, whose: str) -> dict[str, int]:
     tensors = {tensor.name: tensor for tensor in reader.tensors}
     if not tensors:
         refuse("missing_tensors", "it has no tensors.")
@@ -55,7 +57,7 @@ def _check_tensors(reader: GGUFReader, base: Base) -> dict[str, int]:
         if target == name:
             refuse("extra_tensors", f"{name} is neither a lora_a nor a lora_b matrix.")
         if target not in base.shapes:
-            refuse("base_mismatch", f"the base has no tensor {target}.")
+            refuse("base_mismatch", f"{whose} has no tensor {target} that an adapter could change.")
         if target + A_END not in tensors or target + B_END not in tensors:
             refuse("missing_tensors", f"{target} has only one of lora_a and lora_b.")
         if tensor.tensor_type not in KINDS:

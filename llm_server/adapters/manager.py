@@ -16,9 +16,10 @@ from pathlib import Path
 from llm_server.adapters.events import Events
 from llm_server.adapters.form import Form
 from llm_server.adapters.source import Source, read_source
+from llm_server.adapters.sources import Sources
 from llm_server.adapters.store import AdapterStore
 from llm_server.adapters.store_file import KEPT
-from llm_server.adapters.versions import STABLE, State, Version
+from llm_server.adapters.versions import STABLE, Adapter, State, Version
 from llm_server.convert.files import discard_parts, publish
 from llm_server.engine.blend import BASE, Blend, Resident, blend
 from llm_server.engine.engine import Engine
@@ -33,12 +34,17 @@ DRAIN_SECONDS = 30.0
 class AdapterManager:
     """The adapters of one model."""
 
-    def __init__(self, engine: Engine, form: Form, folder: Path, budget: int | None = None) -> None:
-        """`folder` keeps the adapters in the engine's format; `budget`: bytes in the memory, None for all."""
+    def __init__(
+        self, engine: Engine, form: Form, folder: Path, budget: int | None = None, sources: Path | None = None
+    ) -> None:
+        """`folder` keeps the adapters in the engine's format, `sources` what they were made from, for engines
+        that come after; `budget`: bytes in the memory, None for all.
+        """
         self._engine, self._form, self._folder, self._budget = engine, form, folder, budget
         folder.mkdir(parents=True, exist_ok=True)
         discard_parts(folder)
         self.store = AdapterStore(folder / "adapters.json", Events())
+        self._sources = Sources(sources or folder / "sources")
         self._successor: AdapterManager | None = None
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="adapters")
         self._leaving: list[threading.Thread] = []
@@ -62,8 +68,12 @@ class AdapterManager:
         The hash is read before this returns, so it takes a moment: call it in a thread. `activate` lets
         `alias` mean it as soon as it is ready; the first version of a name always is `stable`.
         """
-        source = read_source(path, sha256)
-        version, fresh = self.store.begin(name, source)
+        return self._begin(name, read_source(path, sha256), activate, alias)
+
+    def _begin(
+        self, name: str, source: Source, activate: bool = False, alias: str = STABLE, origin: str = ""
+    ) -> "tuple[Version, Future[Version]]":
+        version, fresh = self.store.begin(name, source, origin)
         if not fresh:
             return version, self._worker.submit(self._known, version, activate, alias)
 
@@ -112,6 +122,13 @@ class AdapterManager:
         except BaseException:
             self.store.drop_file(version, file)
             raise
+        self._sources.keep(source)
+        self._drop_source(version)
+
+    def _drop_source(self, version: Version) -> None:
+        """Where no version of this content is left: it may have been unloaded while its source was copied."""
+        if not self._last.store.needs(version.id):
+            self._sources.drop(version.id)
 
     def ensure(self, versions: Sequence[Version]) -> None:
         """Load what was evicted, or is on disk from an earlier run. Waits; call it in a thread."""
@@ -203,24 +220,44 @@ class AdapterManager:
             self._free(resident)
         if version.file is not None:
             self._last.store.drop_file(version, version.file)
+        self._drop_source(version)
         log.info("unloaded", extra={"adapter": version.name, "seconds": round(time.monotonic() - began, 3)})
 
     # Succession
 
-    def make_missing(self, before: "AdapterManager", dropped: Collection[str]) -> None:
-        """Before taking over from a manager that keeps its adapters in another format: load them from where
-        they came from. One that cannot be is listed with the reason.
+    def make_missing(
+        self, before: "AdapterManager", settled: Collection[str], dropped: Collection[str]
+    ) -> None:
+        """Before taking over from a manager that keeps its adapters in another format: make them anew, from
+        the copies of their sources. AdapterRefused (adapters_lost) where one cannot be, unless `settled` has
+        another version of that name.
         """
+        lost = self._make_all(before, before.store.adapters(), dropped)
+        reasons = [f"{v.name}@{v.short}: {why}" for v, why in lost if v.name not in settled]
+        if reasons:
+            raise AdapterRefused(
+                f"With this engine these adapters would be lost. {' '.join(reasons)} Unload them first "
+                "(DELETE /v1/adapters/NAME@VERSION), or load them again from what fits both engines.",
+                code="adapters_lost",
+            )
+
+    def _make_all(
+        self, before: "AdapterManager", adapters: Sequence[Adapter], dropped: Collection[str]
+    ) -> list[tuple[Version, str]]:
+        """Returns those that cannot be made, with the reason."""
+        lost: list[tuple[Version, str]] = []
         if before._folder == self._folder:
-            return
-        for adapter in before.store.adapters():
-            for version in [v for v in adapter.versions.values() if v.state in KEPT]:
-                if adapter.name in dropped:
-                    continue
-                try:
-                    self.load(adapter.name, Path(version.source), version.id)[1].result()
-                except LlmServerError as error:
-                    log.warning("%s is not carried over: %s", adapter.name, error.message)
+            return lost
+        named = [adapter for adapter in adapters if adapter.name not in dropped]
+        for version in [v for a in named for v in a.versions.values() if v.state in KEPT]:
+            path = before._sources.find(version.id) or Path(version.source)
+            try:
+                source = read_source(path, version.id)
+                self._begin(version.name, source, origin=version.source)[1].result()
+            except LlmServerError as error:
+                log.warning("%s is not carried over: %s", version.name, error.message)
+                lost.append((version, error.message))
+        return lost
 
     def take_over(
         self, before: "AdapterManager", settled: Collection[str], dropped: Collection[str], *, same: bool
@@ -232,8 +269,11 @@ class AdapterManager:
         before._worker.submit(lambda: None).result()
         before._unload_all(dropped)
         adapters = [adapter for adapter in before.store.finish() if adapter.name not in dropped]
-        for resident in self.store.adopt(adapters, settled) if same else ():
-            self._free(resident)
+        if same:
+            # Those that were loaded since `make_missing`.
+            self._make_all(before, adapters, dropped)
+            for resident in self.store.adopt(adapters, settled):
+                self._free(resident)
         mine, self.store.events = self.events, before.events
         self.events.tell_again(mine)
         self.load_seconds += before.load_seconds

@@ -1,13 +1,15 @@
-"""Making adapters for ONNX Runtime: PEFT folders as one safetensors file in the graph's names."""
+"""Making adapters for ONNX Runtime: PEFT folders and GGUF LoRAs, written in the graph's names."""
 
 from pathlib import Path
 
 from llm_server.adapters.base import Base, vocabulary_hash
+from llm_server.adapters.check_gguf import check_gguf
 from llm_server.adapters.check_peft import Facts, check_peft
 from llm_server.adapters.source import Source
 from llm_server.backends.onnx_manifest import read_manifest
 from llm_server.convert.files import file_sha256
-from llm_server.convert.onnx_adapter import convert_adapter
+from llm_server.convert.gguf_adapter import ARCHITECTURES, gguf_shapes
+from llm_server.convert.onnx_adapter import convert_adapter, convert_gguf_adapter
 from llm_server.errors import AdapterRefused
 
 
@@ -27,18 +29,28 @@ class OnnxMaker:
             files = sorted(folder.glob("*.safetensors")) if folder else []
             weights = frozenset(file_sha256(file) for file in files)
             words = vocabulary_hash(folder) if folder else ""
-            self._base = Base(manifest.architecture, {}, manifest.layers, folder, weights, words)
+            architecture = ARCHITECTURES.get(manifest.architecture, manifest.architecture)
+            shapes = gguf_shapes(manifest)
+            self._base = Base(architecture, shapes, manifest.layers, folder, weights, words)
         return self._base
 
     def make(self, source: Source, target: Path) -> Facts:
         """Check and convert."""
         if source.kind == "gguf":
-            raise AdapterRefused(
-                f"{source.path.name} is for llama.cpp. Give the PEFT folder that it was made from.",
-                code="not_convertible",
-            )
+            return self._make_of_gguf(source.path, target)
         facts = check_peft(source.path, self.base)
         convert_adapter(source.path, self._manifest, target)
+        return facts
+
+    def _make_of_gguf(self, path: Path, target: Path) -> Facts:
+        if not self.base.shapes:
+            raise AdapterRefused(
+                f"{path.name} is for llama.cpp, whose names for {self._manifest.architecture} are not known "
+                "here. Give the PEFT folder that it was made from.",
+                code="not_convertible",
+            )
+        facts = check_gguf(path, self.base, "the graph")
+        convert_gguf_adapter(path, self._manifest, target)
         return facts
 
     def close(self) -> None:

@@ -38,6 +38,7 @@ def read_source(path: Path, sha256: str | None = None) -> Source:
     if path.is_dir():
         source, weights = _peft(path)
     elif path.is_file() and path.suffix == ".gguf":
+        _refuse_large(path)
         digest = file_sha256(path)
         source, weights = Source("gguf", path, f"sha256:{digest}", path.stat().st_size), digest
     elif path.exists():
@@ -89,10 +90,14 @@ def _peft(folder: Path) -> tuple[Source, str]:
                 code="unsafe_format",
             )
         raise AdapterRefused(f"{folder} has no {WEIGHTS}.", code="not_found")
-    size = weights.stat().st_size
-    if size > MAX_BYTES:
-        raise AdapterRefused(f"{weights} has {size:,} bytes, more than {MAX_BYTES:,}.", code="too_large")
+    _refuse_large(weights)
     config = {key: value for key, value in read_config(folder).items() if key not in IDLE}
     of_weights = file_sha256(weights)
     whole = hashlib.sha256(json.dumps(config, sort_keys=True).encode() + of_weights.encode()).hexdigest()
-    return Source("peft", folder, f"sha256:{whole}", size), of_weights
+    return Source("peft", folder, f"sha256:{whole}", weights.stat().st_size), of_weights
+
+
+def _refuse_large(file: Path) -> None:
+    size = file.stat().st_size
+    if size > MAX_BYTES:
+        raise AdapterRefused(f"{file} has {size:,} bytes, more than {MAX_BYTES:,}.", code="too_large")

@@ -120,15 +120,17 @@ class AdapterStore:
 
     # Life
 
-    def begin(self, name: str, source: Source) -> tuple[Version, bool]:
-        """A version that is about to be loaded, and whether it is new: the same content is loaded once."""
+    def begin(self, name: str, source: Source, origin: str = "") -> tuple[Version, bool]:
+        """A version that is about to be loaded, and whether it is new: the same content is loaded once.
+        `origin`: where it came from, if `source` is a copy.
+        """
         with self._writing, self._known:
             adapter = self._adapters.setdefault(name, Adapter(name))
             known = adapter.versions.get(source.digest)
             if known is not None and known.state in (State.LOADING, State.READY, State.EVICTED):
                 return known, False
             self._refuse_when_over()
-            version = Version(source.digest, name, str(source.path), source.kind, time.time())
+            version = Version(source.digest, name, origin or str(source.path), source.kind, time.time())
             adapter.versions[version.id] = version
             self._tell("loading", version)
             return version, True
@@ -290,11 +292,16 @@ class AdapterStore:
 
     def drop_file(self, version: Version, file: Path) -> None:
         """Delete a version's file, unless another one of the same content needs it or will need it."""
-        needed = (State.LOADING, State.READY, State.EVICTED)
         with self._writing:
-            versions = (v for adapter in self._adapters.values() for v in adapter.versions.values())
-            if not any(v is not version and v.id == version.id and v.state in needed for v in versions):
+            if not self.needs(version.id, but=version):
                 file.unlink(missing_ok=True)
+
+    def needs(self, content: str, but: Version | None = None) -> bool:
+        """Whether a version of this content is served or will be."""
+        alive = (State.LOADING, State.READY, State.EVICTED)
+        with self._known:
+            versions = [v for adapter in self._adapters.values() for v in adapter.versions.values()]
+        return any(v is not but and v.id == content and v.state in alive for v in versions)
 
     def _served(self, adapter: Adapter) -> bool:
         stable = adapter.versions.get(adapter.aliases.get(STABLE, ""))

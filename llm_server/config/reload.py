@@ -195,9 +195,20 @@ class Reloader:
             raise wanted.refusal(spec, failed) from error
         change.loaded.append(spec.id)
         fresh.entries.append(model)
-        if before is not None and before[1].adapters and model.adapters and _same_base(before[0], spec):
-            model.adapters.make_missing(before[1].adapters, _dropped(before[0], spec))
+        if before is not None and _same_base(before[0], spec):
+            self._make_adapters(wanted, before, spec, model)
         return model
+
+    def _make_adapters(self, wanted: Resolved, before: Live, spec: ModelSpec, model: ChatModel) -> None:
+        """For another engine, of the adapters of the one that runs. Refused where one would be lost."""
+        old, new = before[1].adapters, model.adapters
+        if old is None or new is None:
+            return
+        settled = {adapter.name for adapter in spec.adapters}
+        try:
+            new.make_missing(old, settled, _dropped(before[0], spec))
+        except LlmServerError as error:
+            raise wanted.refusal(spec, error) from error
 
     def _take_over(self, spec: ModelSpec, model: ChatModel) -> None:
         """A model that was loaded anew goes on with the adapters of the one that it replaces."""

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -57,5 +58,9 @@ def discard_parts(folder: Path) -> None:
     """Remove what processes have left behind that ended while they wrote."""
     for part in folder.glob(".*.part"):
         owner = part.name.split(".")[-2]
-        if not owner.isdigit() or not psutil.pid_exists(int(owner)):
+        if owner.isdigit() and psutil.pid_exists(int(owner)):
+            continue
+        if part.is_dir():
+            shutil.rmtree(part, ignore_errors=True)
+        else:
             part.unlink(missing_ok=True)

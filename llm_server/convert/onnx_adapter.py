@@ -1,4 +1,4 @@
-"""A PEFT LoRA folder to an adapter for ONNX Runtime: one safetensors file in the graph's names.
+"""A PEFT LoRA folder, or a GGUF LoRA, to an adapter for ONNX Runtime: a file in the graph's names.
 
 A is stored as [in, rank] and B as [rank, out], both in 32 bits, with alpha / rank (alpha / sqrt(rank) for
 rank-stabilised LoRA, Kalajdzievski, 2023) folded into B.
@@ -6,6 +6,7 @@ rank-stabilised LoRA, Kalajdzievski, 2023) folded into B.
 
 import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,11 @@ from llm_server.adapters.source import WEIGHTS, read_config
 from llm_server.backends.onnx_bank import BASE_KEY
 from llm_server.backends.onnx_manifest import Manifest, input_names
 from llm_server.convert.files import publish
+from llm_server.convert.gguf_adapter import read_gguf_adapter
 from llm_server.errors import AdapterRefused
 
 NAME = re.compile(r"base_model\.model\.(.+)\.lora_(A|B)(?:\.default)?\.weight")
+JOINT = {"qkv_proj": ("q_proj", "k_proj", "v_proj"), "gate_up_proj": ("gate_proj", "up_proj")}
 Matrix = NDArray[np.float32]
 
 
@@ -34,13 +37,44 @@ def convert_adapter(folder: Path, manifest: Manifest, target: Path) -> Path:
     config = read_config(folder)
     check_config(config)
     pairs = _pairs(_read_tensors(folder / WEIGHTS))
+    scaled = {
+        m: (first, second * np.float32(_scale(config, len(first)))) for m, (first, second) in pairs.items()
+    }
+    return _publish(_apart(scaled, manifest), manifest, target)
+
+
+def convert_gguf_adapter(path: Path, manifest: Manifest, target: Path) -> Path:
+    """The same from a GGUF LoRA that `check_gguf` has let through."""
+    return _publish(read_gguf_adapter(path, manifest), manifest, target)
+
+
+def _publish(pairs: Mapping[str, tuple[Matrix, Matrix]], manifest: Manifest, target: Path) -> Path:
     tensors: dict[str, Matrix] = {}
     for module, (first, second) in sorted(pairs.items()):
         _check_pair(module, first, second, manifest)
         names = input_names(module)
         tensors[names[0]] = np.ascontiguousarray(first.T)
-        tensors[names[1]] = np.ascontiguousarray(second.T) * np.float32(_scale(config, len(first)))
+        tensors[names[1]] = np.ascontiguousarray(second.T)
     return publish(target, lambda part: _write(part, tensors, manifest.source))
+
+
+def _apart(
+    pairs: Mapping[str, tuple[Matrix, Matrix]], manifest: Manifest
+) -> dict[str, tuple[Matrix, Matrix]]:
+    """A module that transformers has in one piece and the graph in several, such as Phi-3's `qkv_proj`, as
+    those: rows of B are theirs, A is the same for all.
+    """
+    out: dict[str, tuple[Matrix, Matrix]] = {}
+    for module, (first, second) in pairs.items():
+        stem, _, name = module.rpartition(".")
+        parts = [f"{stem}.{part}" for part in JOINT.get(name, ())]
+        sizes = [manifest.targets.get(part, (0, 0))[1] for part in parts]
+        if module in manifest.targets or not all(sizes) or sum(sizes) != len(second):
+            out[module] = first, second
+            continue
+        for part, rows in zip(parts, np.split(second, np.cumsum(sizes)[:-1]), strict=True):
+            out[part] = first, rows
+    return out
 
 
 def _write(part: Path, tensors: dict[str, Matrix], base: str) -> None:
