@@ -6,7 +6,7 @@ import numpy as np
 from gguf import GGMLQuantizationType, GGUFReader
 
 from llm_server.adapters.base import Base
-from llm_server.adapters.check_peft import MAX_RANK, Facts, refuse
+from llm_server.adapters.check_peft import ALORA, MAX_RANK, Facts, refuse
 from llm_server.errors import AdapterRefused
 
 KINDS = (
@@ -38,6 +38,8 @@ def check_gguf(path: Path, base: Base, whose: str = "the base") -> Facts:
             "base_mismatch",
             f"it is for the architecture {said('general.architecture')}, the base is {base.architecture}.",
         )
+    if said("adapter.alora.invocation_tokens"):
+        refuse("alora", f"it is an activated LoRA (aLoRA): {ALORA}")
     named = said("loopyard.base_sha256")
     if named and named not in base.weights:
         refuse("base_mismatch", f"it was trained on the base {str(named)[:12]}…, which is not this one.")

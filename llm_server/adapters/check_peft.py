@@ -12,7 +12,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from llm_server.adapters.base import Base, vocabulary_hash
-from llm_server.adapters.source import WEIGHTS, read_config
+from llm_server.adapters.source import IDLE, WEIGHTS, read_config
 from llm_server.errors import AdapterRefused
 
 MAX_RANK = 512
@@ -20,6 +20,24 @@ KINDS = {"F32": 4, "F16": 2, "BF16": 2}
 A_END, B_END = ".lora_A.weight", ".lora_B.weight"
 BASE_KEY = "base_sha256"
 """Our trainers write the hash of the base's weights under this name, beside PEFT's own fields."""
+JUDGED = frozenset(
+    {
+        *("peft_type", "task_type", "r", "lora_alpha", "use_dora", "use_rslora", "modules_to_save", "bias"),
+        *("alpha_pattern", "rank_pattern", "target_modules", "trainable_token_indices", "lora_bias"),
+        *("init_lora_weights", "alora_invocation_tokens", "invocation_string", BASE_KEY),
+    }
+)
+"""Fields with a rule below."""
+NOTHING_LEFT = frozenset(
+    {
+        *("lora_dropout", "fan_in_fan_out", "exclude_modules", "layers_to_transform", "layers_pattern"),
+        *("megatron_core", "loftq_config", "eva_config", "corda_config", "lora_ga_config"),
+        *("qalora_group_size", "ensure_weight_tying"),
+    }
+)
+"""Fields that say how it was trained, or where: the tensors hold all that is left of them."""
+STARTS = frozenset({"none", "true", "false", "gaussian", "eva", "orthogonal"})
+"""Values of `init_lora_weights` that leave the base's weights alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +74,7 @@ def check_config(config: dict[str, Any]) -> None:
     """What the configuration alone says: whether it is a plain LoRA, which is all that engines apply."""
     rank, alpha = config.get("r"), config.get("lora_alpha")
     kind, task, saved = (config.get(key) for key in ("peft_type", "task_type", "modules_to_save"))
+    start, odd = config.get("init_lora_weights"), _unknown_field(config)
     whole = isinstance(rank, int) and not isinstance(rank, bool)
     number = isinstance(alpha, int | float) and not isinstance(alpha, bool) and math.isfinite(alpha)
     rules: list[tuple[object, str, str]] = [
@@ -68,12 +87,41 @@ def check_config(config: dict[str, Any]) -> None:
         (config.get("alpha_pattern"), "alpha_pattern", "it has an alpha of its own for some modules."),
         (config.get("trainable_token_indices"), "unsupported_type", "it trains single tokens."),
         (task not in (None, "CAUSAL_LM"), "unsupported_type", f"task_type is {task!r}, not CAUSAL_LM."),
+        (config.get("lora_bias"), "bias", "it trains biases (lora_bias)."),
+        (_activated(config), "alora", f"it is an activated LoRA (aLoRA): {ALORA}"),
+        (str(start).lower() not in STARTS, "base_changed", f"init_lora_weights is {start!r}: {PISSA}"),
+        (
+            odd,
+            "unsupported_field",
+            f"`{odd}` ({_value(config, odd)}) is not known here, nor what it does.",
+        ),
     ]
     for broken, code, why in rules:
         if broken:
             refuse(code, why)
     if not 1 <= int(config["r"]) <= MAX_RANK:
         refuse("rank_unsupported", f"its rank is {rank}; 1 to {MAX_RANK} are supported.")
+
+
+ALORA = "it begins at its invocation tokens, and here it would change the whole prompt. Train a plain LoRA."
+PISSA = (
+    "training has changed the base's weights too. Save it as a plain LoRA (PEFT: save_pretrained with "
+    "path_initial_model_for_weight_conversion)."
+)
+
+
+def _activated(config: dict[str, Any]) -> bool:
+    return bool(config.get("alora_invocation_tokens") or config.get("invocation_string"))
+
+
+def _unknown_field(config: dict[str, Any]) -> str | None:
+    """The first field that is set and may change what is computed: newer versions of PEFT have more."""
+    known = JUDGED | NOTHING_LEFT | IDLE
+    return next((key for key, value in config.items() if value and key not in known), None)
+
+
+def _value(config: dict[str, Any], field: str | None) -> str:
+    return repr(config.get(field or ""))[:60]
 
 
 def check_base(config: dict[str, Any], base: Base) -> None:

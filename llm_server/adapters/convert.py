@@ -10,10 +10,15 @@ import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
+from safetensors.numpy import save_file
+
+from llm_server.adapters.check_peft import B_END
 from llm_server.adapters.line_process import LineProcess
 from llm_server.adapters.source import CONFIG, WEIGHTS, read_config
 from llm_server.convert.converter import fetch_converter
 from llm_server.convert.files import publish
+from llm_server.convert.onnx_adapter import read_tensors
 from llm_server.convert.prepare import folder_to_gguf
 from llm_server.errors import AdapterRefused, PreparationFailed
 
@@ -64,9 +69,22 @@ def convert_any(source: Path, target: Path, kind: str, base: Path | None) -> Non
 def _staged(folder: Path, scratch: Path) -> Path:
     """The folder as the script reads it: it knows nothing of rank-stabilised scaling (alpha by root r)."""
     config = read_config(folder)
-    if config.get("use_rslora"):
-        config["lora_alpha"] = float(config["lora_alpha"]) * float(config["r"]) ** 0.5
+    stabilised, rank = config.get("use_rslora"), int(config["r"])
+    if stabilised:
+        config["lora_alpha"] = float(config["lora_alpha"]) * rank**0.5
         config["use_rslora"] = False
     (scratch / CONFIG).write_text(json.dumps(config))
-    (scratch / WEIGHTS).symlink_to((folder / WEIGHTS).resolve())
+    if stabilised and config.get("rank_pattern"):
+        _write_stabilised(folder / WEIGHTS, scratch / WEIGHTS, rank)
+    else:
+        (scratch / WEIGHTS).symlink_to((folder / WEIGHTS).resolve())
     return scratch
+
+
+def _write_stabilised(source: Path, target: Path, rank: int) -> None:
+    """llama.cpp divides one alpha by each module's rank n: B makes alpha / root n of alpha * root r / n."""
+    tensors = read_tensors(source)
+    for name, tensor in tensors.items():
+        if name.endswith(B_END):
+            tensors[name] = tensor * np.float32((tensor.shape[1] / rank) ** 0.5)
+    save_file(tensors, target, {"format": "pt"})

@@ -36,7 +36,7 @@ def convert_adapter(folder: Path, manifest: Manifest, target: Path) -> Path:
     """
     config = read_config(folder)
     check_config(config)
-    pairs = _pairs(_read_tensors(folder / WEIGHTS))
+    pairs = _pairs(read_tensors(folder / WEIGHTS))
     scaled = {
         m: (first, second * np.float32(_scale(config, len(first)))) for m, (first, second) in pairs.items()
     }
@@ -86,7 +86,7 @@ def _write(part: Path, tensors: dict[str, Matrix], base: str) -> None:
         raise OSError(str(error)) from error
 
 
-def _read_tensors(path: Path) -> dict[str, Matrix]:
+def read_tensors(path: Path) -> dict[str, Matrix]:
     """All tensors, in 32 bits."""
     try:
         # Through torch: numpy has no bfloat16.

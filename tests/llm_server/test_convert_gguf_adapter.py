@@ -1,9 +1,9 @@
 """GGUF LoRAs that become adapters for ONNX Runtime are the PEFT adapters that they were made from."""
 
-import json
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from llm_server.adapters.convert import Converter
 from llm_server.backends.onnx_manifest import Manifest
 from llm_server.convert.gguf_adapter import gguf_names, gguf_shapes
 from llm_server.convert.onnx_adapter import convert_adapter, convert_gguf_adapter
+from tests.llm_server.adapters.making import Tensors, edit_tensors
 from tests.llm_server.onnx_models import make_peft
 
 HIDDEN, FEED, HEADS, KV_HEADS, HEAD = 24, 40, 4, 2, 8
@@ -106,6 +107,36 @@ def test_an_architecture_that_is_not_known_has_no_names() -> None:
     assert gguf_names(manifest("nemotron", SIZES)) == {}
 
 
-def test_configurations_say_what_the_classes_are(tmp_path: Path) -> None:
-    config = json.loads((base(tmp_path / "b", "llama") / "config.json").read_text())
-    assert config["architectures"] == ["LlamaForCausalLM"]
+@pytest.mark.parametrize("stabilised", [False, True])
+def test_ranks_of_their_own_have_scales_of_their_own(
+    tmp_path: Path, converter: Converter, stabilised: bool
+) -> None:
+    """alpha / rank, and alpha / root rank where it is stabilised; the rank is the module's."""
+    model = manifest("qwen3", SIZES)
+    pattern = {"v_proj": 2, "down_proj": 8}
+    peft = make_peft(
+        tmp_path / "peft", model, modules=tuple(SIZES), use_rslora=stabilised, rank_pattern=pattern
+    )
+
+    def ranked(tensors: Tensors) -> Tensors:
+        out = dict(tensors)
+        for name, tensor in tensors.items():
+            rank = next((rank for part, rank in pattern.items() if part in name), 4)
+            shape = (rank, tensor.shape[1]) if ".lora_A." in name else (tensor.shape[0], rank)
+            out[name] = np.random.default_rng(len(out[name])).normal(0, 0.1, shape).astype(np.float32)
+        return out
+
+    edit_tensors(peft, ranked)
+    lora = tmp_path / "lora.gguf"
+    converter.convert(peft, base(tmp_path / "base", "qwen3"), lora)
+    straight = load_file(convert_adapter(peft, model, tmp_path / "straight.safetensors"))
+    around = load_file(convert_gguf_adapter(lora, model, tmp_path / "around.safetensors"))
+    assert {tensor.shape[0] for name, tensor in straight.items() if name.endswith("B")} == {2, 4, 8}
+    for name in straight:
+        found, wanted = product(around, name), product(straight, name)
+        assert np.abs(found - wanted).max() < 2e-3 * np.abs(wanted).max(), name
+
+
+def product(tensors: Tensors, name: str) -> Any:
+    """What a module adds."""
+    return tensors[name[:-1] + "A"] @ tensors[name[:-1] + "B"]

@@ -3,7 +3,8 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from gguf import GGUFWriter
 
 from llm_server.adapters.base import vocabulary_hash
+from llm_server.adapters.check_peft import check_config
 from llm_server.adapters.source import read_source
 from llm_server.adapters.versions import State
 from llm_server.errors import AdapterRefused
@@ -87,6 +89,13 @@ BROKEN: dict[str, tuple[Break, str]] = {
     "whole modules": (fields(modules_to_save=["lm_head"]), "modules_to_save"),
     "biases": (fields(bias="all"), "bias"),
     "alphas of their own": (fields(alpha_pattern={"q_proj": 2}), "alpha_pattern"),
+    "biases of its own": (fields(lora_bias=True), "bias"),
+    "activated in the prompt": (fields(alora_invocation_tokens=[5, 6]), "alora"),
+    "activated by a text": (fields(invocation_string="<|assistant|>"), "alora"),
+    "the base was changed too": (fields(init_lora_weights="pissa_niter_4"), "base_changed"),
+    "layers twice": (fields(layer_replication=[[0, 2], [0, 2]]), "unsupported_field"),
+    "blocks on a diagonal": (fields(use_bdlora={"nblocks": 4}), "unsupported_field"),
+    "a field of the future": (fields(use_tomorrow=True), "unsupported_field"),
     "trained on another base": (fields(base_sha256="0" * 64), "base_mismatch"),
     "other tokens": (other_tokenizer, "tokenizer_mismatch"),
     "one half missing": (tensors(without(B)), "missing_tensors"),
@@ -120,6 +129,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "for inference": {"inference_mode": True},
     "strong": {"size": 0.1},
     "a pattern of ranks": {"rank_pattern": {"q_proj": 4}},
+    "fields of newer versions that are not set": {"use_tomorrow": None, "tomorrow_config": {}},
 }
 
 
@@ -161,6 +171,23 @@ def test_an_adapter_that_destroys_the_output_is_refused(starter_rig: Rig) -> Non
     assert starter_rig.load("mild", mild).state is State.READY
 
 
+def test_a_field_that_is_not_known_is_named(rig: Rig) -> None:
+    folder = make_adapter(rig.folder / "a", 1, use_tomorrow={"depth": 3})
+    with pytest.raises(AdapterRefused, match=r"`use_tomorrow` \(\{'depth': 3\}\)"):
+        rig.load("a", folder)
+
+
+def test_every_field_of_peft_as_it_is_by_default_is_taken() -> None:
+    with warnings.catch_warnings():
+        # Deprecations inside the library are not ours.
+        warnings.simplefilter("ignore")
+        from peft import LoraConfig
+
+        given: Any = LoraConfig(r=4, task_type="CAUSAL_LM", target_modules=["q_proj"])
+        config = given.to_dict()
+    check_config({**config, "peft_type": "LORA"})
+
+
 def test_a_wrong_checksum_is_refused(rig: Rig) -> None:
     folder = make_adapter(rig.folder / "a", 1)
     with pytest.raises(AdapterRefused) as refused:
@@ -168,8 +195,12 @@ def test_a_wrong_checksum_is_refused(rig: Rig) -> None:
     assert refused.value.code == "checksum_mismatch"
 
 
-def gguf(path: Path, architecture: str = "qwen3", kind: str = "adapter", **tensors: Any) -> Path:
+def gguf(
+    path: Path, architecture: str = "qwen3", kind: str = "adapter", alora: Sequence[int] = (), **tensors: Any
+) -> Path:
     writer = GGUFWriter(path, architecture)
+    if alora:
+        writer.add_array("adapter.alora.invocation_tokens", alora)
     writer.add_string("general.type", kind)
     writer.add_string("adapter.type", "lora")
     writer.add_float32("adapter.lora.alpha", 8.0)
@@ -191,6 +222,7 @@ def ones(*shape: int) -> Any:
     [
         ({"architecture": "llama"}, "base_mismatch"),
         ({"kind": "model"}, "unknown_format"),
+        ({"alora": [5, 6]}, "alora"),
         ({"blk__9__attn_q__weight__lora_a": ones(2, 256)}, "base_mismatch"),
         ({"blk__0__attn_q__weight__lora_a": ones(2, 256)}, "missing_tensors"),
         ({"blk__0__attn_q__weight": ones(2, 256)}, "extra_tensors"),
