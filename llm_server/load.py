@@ -64,7 +64,7 @@ def _load_llama(spec: ModelSpec, observer: Observer, progress: Progress) -> Chat
     )
     progress(f"Loading {prepared.path.name}")
     backend = LlamaBackend(prepared.path, options)
-    form = LlamaForm(backend, prepared.path, prepared.folder)
+    form = LlamaForm(backend, prepared.path, prepared.folder or settings.base_folder)
     return _adaptable(spec, prepared, backend, form, observer, progress)
 
 

@@ -56,6 +56,10 @@ class Settings(BaseSettings):
     the log and in GET /admin/config."""
     model: str = STARTER
     """`starter` (embedded), a .gguf file, a transformers folder, or a name on the Hugging Face hub."""
+    base_folder: Path | None = None
+    """Transformers folder that a .gguf file was made from (its config.json is enough): PEFT adapters are
+    converted with it. Left out: with what the file tells of itself, which is enough for Llama, Mistral,
+    Qwen2, Qwen3, Phi-3 and Gemma."""
     backend: Literal["llama_cpp", "onnx", "echo"] = "llama_cpp"
     """What computes; `onnx` serves many adapters in one batch, `echo` needs no model and repeats what it is
     told.
@@ -149,7 +153,11 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _one_place_for_models(self) -> "Settings":
         # What says the same as nothing stands in no way: files of settings list the defaults too.
-        said = {"model": self.model != STARTER, "lora": bool(self.lora)}
+        said = {
+            "model": self.model != STARTER,
+            "lora": bool(self.lora),
+            "base_folder": self.base_folder is not None,
+        }
         given = sorted(name for name in said if said[name]) if self.config is not None else []
         if given:
             names = " and ".join(f"LLM_{name.upper()}" for name in given)

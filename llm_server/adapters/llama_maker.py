@@ -2,8 +2,10 @@
 
 import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from llm_server.adapters.base import Base, read_base
+from llm_server.adapters.base_config import CONFIG, check_folder, told_config
 from llm_server.adapters.check_gguf import check_gguf
 from llm_server.adapters.check_peft import Facts, check_peft
 from llm_server.adapters.convert import Converter
@@ -22,12 +24,16 @@ class LlamaMaker:
         self._path, self._folder = path, folder
         self._converter = Converter()
         self._base: Base | None = None
+        self._told: str | None = None
+        """The base's configuration, where its file tells it: reading a large vocabulary takes a second."""
         self._probe: LlamaProbe | None = None
 
     @property
     def base(self) -> Base:
         """Read at the first adapter: hashing the weights takes a while."""
         if self._base is None:
+            if self._folder is not None:
+                check_folder(self._path, self._folder)
             self._base = read_base(self._path, self._folder)
         return self._base
 
@@ -38,13 +44,7 @@ class LlamaMaker:
             shutil.copyfile(source.path, target)
             return facts
         facts = check_peft(source.path, self.base)
-        if self.base.folder is None:
-            raise AdapterRefused(
-                "A PEFT folder is converted with the configuration of the base's transformers folder, and "
-                "this model was loaded from a .gguf file. Give a .gguf adapter.",
-                code="not_convertible",
-            )
-        self._converter.convert(source.path, self.base.folder, target)
+        self._convert(source.path, target)
         made = self._check_made(target)
         if made.tensors != facts.tensors:
             raise AdapterRefused(
@@ -52,6 +52,17 @@ class LlamaMaker:
                 code="extra_tensors",
             )
         return facts
+
+    def _convert(self, folder: Path, target: Path) -> None:
+        """With the base's configuration: its folder's, or what the .gguf file tells of it."""
+        if self.base.folder is not None:
+            self._converter.convert(folder, self.base.folder, target)
+            return
+        if self._told is None:
+            self._told = told_config(self._path)
+        with TemporaryDirectory(prefix="base-") as scratch:
+            (Path(scratch) / CONFIG).write_text(self._told)
+            self._converter.convert(folder, Path(scratch), target)
 
     def _check_made(self, target: Path) -> Facts:
         try:

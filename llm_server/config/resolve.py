@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from llm_server.config import encoders
+from llm_server.config.base_folder import check_base_folder, of_entry
 from llm_server.config.encoders import EncoderSpec
 from llm_server.config.marks import Document, Loc, parse
 from llm_server.config.schema import (
@@ -74,7 +75,7 @@ class ModelSpec:
 
     def card(self) -> dict[str, object]:
         """For people; without the settings that are no model's."""
-        names = ("model", "backend", *OVERRIDES)
+        names = ("model", "base_folder", "backend", *OVERRIDES)
         values = {name: getattr(self.settings, name) for name in names}
         values["engine"] = values.pop("backend")
         adapters = [
@@ -127,6 +128,8 @@ def of_settings(settings: Settings) -> Resolved:
         spec = ModelSpec("echo", settings, (STARTER_ID, STARTER))
         return Resolved((spec,), settings.embeddings, encoders=beside)
     found = local_chat(settings.model)
+    if settings.base_folder is not None:
+        check_base_folder(settings.base_folder, settings.model, settings.backend)
     name = found[0] if found else settings.model
     aliases = (STARTER,) if name == STARTER_ID else ()
     adapters = tuple(_settings_adapters(settings.lora))
@@ -226,6 +229,8 @@ def _model(document: Document, index: int, entry: ModelEntry, settings: Settings
     if entry.adapters and engine == "echo":
         raise document.refusal((*loc, "adapters"), "The echo engine takes no adapters. Remove them.")
     changes = {**given, "backend": engine, "model": str(found[1]) if found else entry.model, "lora": ""}
+    if entry.base_folder is not None:
+        changes["base_folder"] = of_entry(document, loc, entry.base_folder, changes["model"], engine)
     if entry.model == STARTER:
         changes["model"] = STARTER
     return ModelSpec(

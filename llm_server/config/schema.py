@@ -57,7 +57,7 @@ class AdapterEntry(Part):
 
     name: str = Field(pattern=r"^\w[\w.-]{0,63}$")
     path: str = Field(min_length=1)
-    """A PEFT folder or a .gguf file; relative paths begin at the folder of the file."""
+    """A PEFT folder, a .gguf file or a bank (.safetensors); relative paths begin at this file's folder."""
     scale: float | None = Field(default=None, ge=-4, le=4)
     pin: bool | None = None
     """Never evict it."""
@@ -71,6 +71,9 @@ class ModelEntry(Part):
     model: str = Field(default=STARTER, min_length=1)
     """`starter`, a .gguf file, a transformers folder, or a name on the Hugging Face hub."""
     engine: Literal["llama_cpp", "onnx", "echo"] | None = None
+    base_folder: str | None = Field(default=None, min_length=1)
+    """Transformers folder that a .gguf file was made from; config.json is enough. PEFT adapters need it where
+    the file does not tell."""
     quantisation: Literal["f32", "f16", "q8_0", "q4_k_m"] | None = None
     precision: Literal["fp32", "int8", "int4", "fp16"] | None = None
     context: int | None = Field(default=None, ge=64)

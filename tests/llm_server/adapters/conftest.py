@@ -48,7 +48,10 @@ def make_rig(models: Path, tiny: Callable[[str], Path], tmp_path: Path) -> Itera
     open_rigs: list[Rig] = []
 
     def make(
-        running: int = 8, budget: int | None = None, data: str = "data", base: tuple[Path, Path] | None = None
+        running: int = 8,
+        budget: int | None = None,
+        data: str = "data",
+        base: tuple[Path, Path | None] | None = None,
     ) -> Rig:
         path, origin = base or (tiny("f32"), models / "tiny")
         options = LlamaOptions(running=running, threads=1, float32_cache=True, context=512)

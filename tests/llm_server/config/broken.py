@@ -25,6 +25,7 @@ MISSPELT: dict[str, str | None] = {
     "ids": "id",
     "modle": "model",
     "engin": "engine",
+    "base_folders": "base_folder",
     "quantization": "quantisation",
     "presicion": "precision",
     "contxt": "context",
@@ -236,6 +237,17 @@ def places(folder: Path) -> Cases:
         yield f"model {place}", Broken(text, said)
     text = f"models:\n  - id: first\n    engine: onnx\n    model: {folder / 'text.gguf'} {MARK}\n"
     yield "a GGUF file for ONNX", Broken(text, "ONNX Runtime needs a transformers folder")
+    (folder / "head.gguf").write_bytes(b"GGUF")
+    for place, said in (
+        (str(folder / "empty"), "empty has no config.json"),
+        ("gone", "gone has no config.json"),
+        ("~nobody-of-this-name/x", "home directory"),
+        ("''", "`base_folder` string should have at least 1 character"),
+    ):
+        text = f"models:\n  - model: {folder / 'head.gguf'}\n    engine: llama_cpp\n"
+        yield f"base folder {place}", Broken(f"{text}    base_folder: {place} {MARK}\n", said)
+    text = f"{ENTRY}    base_folder: {folder / 'empty'} {MARK}\n"
+    yield "a base folder of the echo", Broken(text, "A base folder is for a .gguf file")
 
 
 def adapters(folder: Path) -> Cases:
