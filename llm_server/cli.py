@@ -133,14 +133,20 @@ def prepare(
 
 @app.command()
 def convert(
-    source: Annotated[Path, typer.Argument(help="A transformers or PEFT LoRA folder.", exists=True)],
-    target: Annotated[Path, typer.Argument(help="The .gguf file to write.")],
+    source: Annotated[
+        Path, typer.Argument(help="A transformers or PEFT LoRA folder, or a .gguf LoRA.", exists=True)
+    ],
+    target: Annotated[Path, typer.Argument(help="The .gguf file to write, or a LoRA's bank (.safetensors).")],
     kind: Annotated[str, typer.Option("--to", help="f32, f16, q8_0 or q4_k_m; a LoRA is f16.")] = "q8_0",
     base: Annotated[
-        Path | None, typer.Option(help="For a LoRA: the transformers folder of its base.", exists=True)
+        Path | None,
+        typer.Option(
+            help="For a LoRA: its base's transformers folder; for a bank, ONNX Runtime's.",
+            exists=True,
+        ),
     ] = None,
 ) -> None:
-    """Write a GGUF file: of a model, or of a LoRA adapter. Nothing half-made is left behind."""
+    """Write a GGUF file of a model or of a LoRA, or a bank of one. Nothing half-made is left behind."""
     try:
         with console.status(f"Converting {source}"):
             convert_any(source, target, kind, base)

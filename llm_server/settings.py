@@ -96,7 +96,8 @@ class Settings(BaseSettings):
     lora: str = ""
     """Adapters to load at start: `name=path` or paths, separated by commas. LORA_PATHS says the same."""
     adapters: Path | None = None
-    """Folder that is watched for adapters: PEFT folders and .gguf files, named after themselves."""
+    """Folder that is watched for adapters: PEFT folders, .gguf files and banks (.safetensors), named after
+    themselves. It is made where it is missing."""
     adapter_folders: str = ""
     """Folders that admins may load adapters from over HTTP, separated by commas. Those of LLM_DATA,
     LLM_ADAPTERS, LLM_LORA and of the adapters in LLM_CONFIG count without being named. Where no key is asked

@@ -1,9 +1,10 @@
-"""Making adapters for llama.cpp: GGUF LoRA files, PEFT folders converted to them."""
+"""Making adapters for llama.cpp: GGUF LoRA files, PEFT folders and banks converted to them."""
 
 import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from llm_server.adapters.bank import check_bank, write_peft
 from llm_server.adapters.base import Base, read_base
 from llm_server.adapters.base_config import CONFIG, check_folder, told_config
 from llm_server.adapters.check_gguf import check_gguf
@@ -13,6 +14,7 @@ from llm_server.adapters.probe import TEXT, TOKENS, Effect, measure
 from llm_server.adapters.source import Source
 from llm_server.backends.llama_cpp import load_model
 from llm_server.backends.llama_probe import LlamaProbe
+from llm_server.convert.onnx_folder import folder_digest
 from llm_server.errors import AdapterRefused, PreparationFailed
 
 
@@ -43,8 +45,13 @@ class LlamaMaker:
             facts = check_gguf(source.path, self.base)
             shutil.copyfile(source.path, target)
             return facts
-        facts = check_peft(source.path, self.base)
-        self._convert(source.path, target)
+        if source.kind == "bank":
+            facts = check_bank(source.path, self._served())
+            with TemporaryDirectory(prefix="bank-") as scratch:
+                self._convert(write_peft(source.path, Path(scratch)), target)
+        else:
+            facts = check_peft(source.path, self.base)
+            self._convert(source.path, target)
         made = self._check_made(target)
         if made.tensors != facts.tensors:
             raise AdapterRefused(
@@ -52,6 +59,11 @@ class LlamaMaker:
                 code="extra_tensors",
             )
         return facts
+
+    def _served(self) -> str | None:
+        """Hash of the base as banks name it; a folder without weights does not tell."""
+        folder = self.base.folder
+        return folder_digest(folder) if folder and any(folder.glob("*.safetensors")) else None
 
     def _convert(self, folder: Path, target: Path) -> None:
         """With the base's configuration: its folder's, or what the .gguf file tells of it."""

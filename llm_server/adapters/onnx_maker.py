@@ -1,11 +1,14 @@
-"""Making adapters for ONNX Runtime: PEFT folders and GGUF LoRAs, written in the graph's names."""
+"""Making adapters for ONNX Runtime: banks, PEFT folders and GGUF LoRAs written in the graph's names."""
 
+import shutil
 from pathlib import Path
 
+from llm_server.adapters.bank import check_bank
 from llm_server.adapters.base import Base, vocabulary_hash
 from llm_server.adapters.check_gguf import check_gguf
 from llm_server.adapters.check_peft import Facts, check_peft
 from llm_server.adapters.source import Source
+from llm_server.backends.onnx_bank import read_adapter
 from llm_server.backends.onnx_manifest import read_manifest
 from llm_server.convert.files import file_sha256
 from llm_server.convert.gguf_adapter import ARCHITECTURES, gguf_shapes
@@ -38,6 +41,11 @@ class OnnxMaker:
         """Check and convert."""
         if source.kind == "gguf":
             return self._make_of_gguf(source.path, target)
+        if source.kind == "bank":
+            facts = check_bank(source.path, self._manifest.source)
+            read_adapter(source.path, self._manifest)
+            shutil.copyfile(source.path, target)
+            return facts
         facts = check_peft(source.path, self.base)
         convert_adapter(source.path, self._manifest, target)
         return facts

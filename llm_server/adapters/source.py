@@ -1,4 +1,4 @@
-"""What a path holds: a PEFT folder or a GGUF LoRA, named by a hash of its content."""
+"""What a path holds: a PEFT folder, a GGUF LoRA or a bank, named by a hash of its content."""
 
 import hashlib
 import json
@@ -13,13 +13,16 @@ CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 IDLE = frozenset({"base_model_name_or_path", "inference_mode", "revision", "peft_version", "auto_mapping"})
 """Fields of a PEFT configuration that change no number."""
 MAX_BYTES = 4 << 30
+Kind = Literal["peft", "gguf", "bank"]
+FILES: dict[str, Kind] = {".gguf": "gguf", ".safetensors": "bank"}
+"""Suffix of a file to what it is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
     """An adapter on disk."""
 
-    kind: Literal["peft", "gguf"]
+    kind: Kind
     path: Path
     digest: str
     """`sha256:` and 64 hex digits over configuration and tensors."""
@@ -37,13 +40,15 @@ def read_source(path: Path, sha256: str | None = None) -> Source:
     path = _expanded(path)
     if path.is_dir():
         source, weights = _peft(path)
-    elif path.is_file() and path.suffix == ".gguf":
+    elif path.is_file() and path.suffix in FILES:
         _refuse_large(path)
         digest = file_sha256(path)
-        source, weights = Source("gguf", path, f"sha256:{digest}", path.stat().st_size), digest
+        source, weights = Source(FILES[path.suffix], path, f"sha256:{digest}", path.stat().st_size), digest
     elif path.exists():
         raise AdapterRefused(
-            f"{path} is neither a PEFT folder nor a .gguf file.", param="source", code="unknown_format"
+            f"{path} is no PEFT folder, .gguf file or bank (.safetensors).",
+            param="source",
+            code="unknown_format",
         )
     else:
         raise AdapterRefused(f"There is nothing at {path}.", param="source", code="not_found")

@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from llm_server.adapters.source import CONFIG, WEIGHTS, Source, read_source
+from llm_server.adapters.source import CONFIG, FILES, WEIGHTS, Source, read_source
 from llm_server.convert.files import discard_parts
 from llm_server.errors import AdapterRefused
 
@@ -46,7 +46,8 @@ class Sources:
     def find(self, digest: str) -> Path | None:
         """The copy of a content."""
         stem = digest.removeprefix("sha256:")
-        return next((self._folder / name for name in _names(stem) if (self._folder / name).exists()), None)
+        places = (self._folder / (stem + suffix) for suffix in ("", *FILES))
+        return next((place for place in places if place.exists()), None)
 
     def drop(self, digest: str) -> None:
         """Nobody needs this content any more."""
@@ -57,10 +58,6 @@ class Sources:
     def _place(self, source: Source) -> Path:
         stem = source.digest.removeprefix("sha256:")
         return self._folder / (stem if source.path.is_dir() else stem + source.path.suffix)
-
-
-def _names(stem: str) -> tuple[str, ...]:
-    return stem, f"{stem}.gguf"
 
 
 def _copied(path: Path, target: Path) -> Path:

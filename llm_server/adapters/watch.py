@@ -1,7 +1,8 @@
 """A folder that is watched: what is put there is loaded, what is taken away is unloaded.
 
-Each PEFT folder and each .gguf file is an adapter named after it. A folder counts when its configuration is
-there, which is copied last or renamed into place; what is refused stays listed with its reason.
+Each PEFT folder, .gguf file and bank (.safetensors) is an adapter named after it. A folder counts when its
+configuration is there, which is copied last or renamed into place; what is refused stays listed with its
+reason.
 """
 
 import asyncio
@@ -12,7 +13,7 @@ from pathlib import Path
 from watchfiles import awatch
 
 from llm_server.adapters.manager import AdapterManager
-from llm_server.adapters.source import CONFIG, WEIGHTS
+from llm_server.adapters.source import CONFIG, FILES, WEIGHTS
 from llm_server.errors import LlmServerError
 
 log = logging.getLogger(__name__)
@@ -25,7 +26,7 @@ def adapters_in(folder: Path) -> dict[str, Path]:
     found = {}
     for path in sorted(folder.iterdir()):
         whole = path.is_dir() and (path / CONFIG).is_file() and (path / WEIGHTS).is_file()
-        if not path.name.startswith(".") and (whole or (path.is_file() and path.suffix == ".gguf")):
+        if not path.name.startswith(".") and (whole or (path.is_file() and path.suffix in FILES)):
             found[path.stem if path.is_file() else path.name] = path
     return found
 

@@ -28,7 +28,7 @@ class Place(Body):
     """Where the adapter is."""
 
     path: str
-    """A PEFT folder or a .gguf file on the server's disk."""
+    """A PEFT folder, a .gguf file or a bank (.safetensors) on the server's disk."""
 
 
 class LoadOptions(Body):

@@ -32,10 +32,15 @@ def prepare_onnx(source: Path, name: str, data: Path, precision: str) -> Path:
         raise PreparationFailed(f"{precision!r} is not a precision of ONNX models: {', '.join(BUILDS)}.")
     if not (source / "config.json").is_file():
         raise PreparationFailed(f"{source} has no config.json: it is not a transformers model.")
-    digest = content_hash({path for pattern in INPUTS for path in source.glob(pattern)})
+    digest = folder_digest(source)
     target = data / f"{name.replace('/', '--')}-{precision}-{digest}-{LAYOUT}.onnx"
     publish_folder(target, MANIFEST, lambda part: _make(source, part, precision, digest))
     return target
+
+
+def folder_digest(source: Path) -> str:
+    """What adapters for ONNX Runtime name their base by."""
+    return content_hash({path for pattern in INPUTS for path in source.glob(pattern)})
 
 
 def publish_folder(target: Path, last: str, make: Callable[[Path], None]) -> None:
