@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from llm_server.adapters.folders import Folders
 from llm_server.adapters.manager import AdapterManager
 from llm_server.adapters.metrics import AdapterCollector
 from llm_server.adapters.uploads import Uploads
-from llm_server.adapters.watch import watch
+from llm_server.adapters.watch import make_folder, watch
 from llm_server.api import (
     adapters,
     adapters_compat,
@@ -76,10 +76,19 @@ async def follow(
     await asyncio.wait([loading])
     if not catalog.ready:
         return
-    watched = [follow_files([settings.config, settings.keys_file, settings.env_file], reload, stop)]
+    files = [settings.config, settings.keys_file, settings.env_file]
+    watched: list[Awaitable[None]] = [follow_files(files, reload, stop)]
     if settings.adapters is not None:
-        watched.append(watch(settings.adapters, partial(_first_manager, catalog), stop))
-    await asyncio.gather(*watched)
+        watched.append(watch(settings.adapters.expanduser(), partial(_first_manager, catalog), stop))
+    await asyncio.gather(*map(_told, watched))
+
+
+async def _told(watching: Awaitable[None]) -> None:
+    """A watcher that ends for a reason that nobody has thought of is heard of; the others go on."""
+    try:
+        await watching
+    except Exception:
+        log.exception("a file or folder is no longer followed; what is loaded is served on")
 
 
 def managers(catalog: Catalog) -> list[tuple[str, AdapterManager]]:
@@ -114,10 +123,12 @@ def create_app(
     on_failure: Callable[[Exception], None] | None = None,
     source: SettingsSource | None = None,
 ) -> FastAPI:
-    """The server; PreparationFailed where its key file is wrong. Models load in the background: /health
-    tells when they are there, `on_failure` when they never will. `source`: where the settings come
-    from, for edits.
+    """The server; PreparationFailed where its key file or LLM_ADAPTERS is wrong. Models load in the
+    background: /health tells when they are there, `on_failure` when they never will. `source`: where the
+    settings come from, for edits.
     """
+    if settings.adapters is not None:
+        make_folder(settings.adapters)
     catalog, metrics, status = Catalog(), Metrics(), Status()
     store = ResponseStore(
         settings.data / "responses.sqlite3", count=settings.responses, size=settings.responses_mb << 20
@@ -156,7 +167,7 @@ def create_app(
         yield
         status.now = "draining"
         stop.set()
-        await asyncio.gather(loading, watching, probing)
+        await asyncio.gather(loading, watching, probing, return_exceptions=True)
         await asyncio.to_thread(reloader.close)
         await asyncio.to_thread(catalog.close)
         store.close()

@@ -2,16 +2,20 @@
 
 import asyncio
 import random
+import shutil
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from llm_server.adapters.selection import Selection, Wanted, wanted_by_name
 from llm_server.adapters.versions import State
-from llm_server.adapters.watch import watch
+from llm_server.adapters.watch import make_folder, watch
+from llm_server.app import create_app
 from llm_server.engine.sequence import Failed
-from llm_server.errors import BadRequest, Conflict, NotFound, Unavailable
+from llm_server.errors import BadRequest, Conflict, NotFound, PreparationFailed, Unavailable
+from llm_server.settings import Settings
 from tests.llm_server.adapters.conftest import Rig
 from tests.llm_server.adapters.making import make_adapter
 
@@ -171,6 +175,36 @@ async def test_a_watched_folder_is_followed(rig: Rig) -> None:
     await eventually(lambda: rig.manager.store.names() == ["late"])
     stop.set()
     await watching
+
+
+async def test_a_watched_folder_may_be_gone_for_a_while(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    """What it held is served on; another folder in its place is followed."""
+    folder = rig.folder / "watched"
+    stop = asyncio.Event()
+    watching = asyncio.ensure_future(watch(folder, lambda: rig.manager, stop))
+    await eventually(lambda: "LLM_ADAPTERS is gone" in caplog.text)
+    make_adapter(folder / "first", 1)
+    await eventually(lambda: rig.manager.store.names() == ["first"])
+    caplog.clear()
+    shutil.rmtree(folder)
+    await eventually(lambda: "LLM_ADAPTERS is gone" in caplog.text)
+    assert rig.manager.store.names() == ["first"]
+    folder.mkdir()
+    make_adapter(rig.folder / "beside", 2).rename(folder / "second")
+    await eventually(lambda: rig.manager.store.names() == ["second"])
+    assert not watching.done()
+    stop.set()
+    await asyncio.wait_for(watching, 10)
+    assert caplog.text.count("LLM_ADAPTERS is gone") == 1
+
+
+def test_a_place_that_cannot_be_watched_is_refused_at_the_start(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for place in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(PreparationFailed, match=r"LLM_ADAPTERS is .*Name a folder"):
+            create_app(Settings(backend="echo", data=tmp_path / "data", adapters=place))
+    make_folder(tmp_path / "new" / "folder")
+    assert (tmp_path / "new" / "folder").is_dir()
 
 
 async def test_events_tell_what_happens(rig: Rig) -> None:
