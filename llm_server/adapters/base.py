@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gguf import GGUFReader
 
-from llm_server.convert.files import file_sha256
+from llm_server.convert.digest import weights_sha256
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ def read_base(path: Path, folder: Path | None = None) -> Base:
     layers = reader.fields[f"{architecture}.block_count"].contents()
     shapes = {tensor.name: tuple(int(size) for size in tensor.shape) for tensor in reader.tensors}
     files = [path, *(sorted(folder.glob("*.safetensors")) if folder else ())]
-    weights = frozenset(file_sha256(file) for file in files)
+    weights = frozenset(weights_sha256(file) for file in files)
     vocabulary = vocabulary_hash(folder) if folder else ""
     return Base(architecture, shapes, int(layers), folder, weights, vocabulary)
 

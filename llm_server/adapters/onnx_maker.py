@@ -10,7 +10,7 @@ from llm_server.adapters.check_peft import Facts, check_peft
 from llm_server.adapters.source import Source
 from llm_server.backends.onnx_bank import read_adapter
 from llm_server.backends.onnx_manifest import read_manifest
-from llm_server.convert.files import file_sha256
+from llm_server.convert.digest import weights_sha256
 from llm_server.convert.gguf_adapter import ARCHITECTURES, gguf_shapes
 from llm_server.convert.onnx_adapter import convert_adapter, convert_gguf_adapter
 from llm_server.errors import AdapterRefused
@@ -30,7 +30,7 @@ class OnnxMaker:
         if self._base is None:
             manifest, folder = self._manifest, self._folder
             files = sorted(folder.glob("*.safetensors")) if folder else []
-            weights = frozenset(file_sha256(file) for file in files)
+            weights = frozenset(weights_sha256(file) for file in files)
             words = vocabulary_hash(folder) if folder else ""
             architecture = ARCHITECTURES.get(manifest.architecture, manifest.architecture)
             shapes = gguf_shapes(manifest)

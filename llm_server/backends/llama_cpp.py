@@ -26,6 +26,7 @@ from llm_server.backends.llama_abort import AbortSwitch
 from llm_server.backends.llama_batch import LlamaBatch
 from llm_server.backends.llama_sampler import LlamaSampler
 from llm_server.backends.llama_vocabulary import LlamaVocabulary
+from llm_server.convert.digest import weights_sha256
 from llm_server.engine.backend import Chunk
 from llm_server.engine.blend import BASE, Blend, Resident
 from llm_server.engine.sampling import SamplingParams
@@ -71,14 +72,10 @@ def load_model(path: Path, *, vocabulary_only: bool = False) -> llama.llama_mode
 
 
 def file_digest(path: Path) -> bytes:
-    """Hash of a file's size and its two ends; cheap for many gigabytes, and a GGUF header names every
-    tensor.
+    """Hash of all of a model: fine-tunes of one base have the same size, header and ends, and what one of
+    them has left on the disk must not be another's.
     """
-    size, part = path.stat().st_size, 1 << 20
-    with path.open("rb") as file:
-        head = file.read(part)
-        file.seek(max(0, size - part))
-        return hashlib.blake2b(b"%d" % size + head + file.read(), digest_size=16).digest()
+    return bytes.fromhex(weights_sha256(path))
 
 
 def content_digest(path: Path) -> bytes:

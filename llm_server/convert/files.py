@@ -1,5 +1,6 @@
 """Files that are there whole or not at all, named by what went into them."""
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -50,7 +51,8 @@ def publish(target: Path, make: Callable[[Path], None]) -> Path:
     except OSError as error:
         raise PreparationFailed(f"Cannot write {target}: {error.strerror or error}.") from error
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(NotADirectoryError):  # a file lies where a folder should be
+            part.unlink(missing_ok=True)
     return target
 
 

@@ -173,6 +173,23 @@ def test_prefixes_of_other_models_are_left_alone(tmp_path: Path) -> None:
     assert file.read_bytes() == before
 
 
+def test_fine_tunes_of_one_size_do_not_take_each_others_prefixes(
+    tmp_path: Path, tiny: Callable[[str], Path]
+) -> None:
+    """Two files that differ in the middle only, where weights are."""
+    other = tmp_path / "other.gguf"
+    content = bytearray(tiny("f32").read_bytes())
+    middle = len(content) // 2 // 4 * 4
+    content[middle + 2] ^= 0x40
+    other.write_bytes(content)
+    options = LlamaOptions(running=1, threads=1, context=512)
+    prompt = WORDS[0]
+    for path, there in ((tiny("f32"), False), (other, False), (tiny("f32"), True), (other, True)):
+        with engine_on(tmp_path / "prefixes", 64 << 20, LlamaBackend(path, options), 32 << 20) as engine:
+            run = ask(engine, prompt, 20)
+            assert cached(run) == (whole(run) if there else 0)
+
+
 @pytest.mark.parametrize("kind", ["llama_cpp", "onnx"])
 def test_real_keys_and_values_come_back(
     tmp_path: Path, tiny: Callable[[str], Path], models: Path, kind: str
