@@ -10,7 +10,7 @@ from llm_server.engine.blend import Resident
 
 
 class Form(Protocol):
-    """Called by one thread at a time, never the engine's."""
+    """Never called by the engine's thread. One thread at a time makes and tries, one at a time loads."""
 
     @property
     def suffix(self) -> str:

@@ -9,8 +9,9 @@ passed and they have been cancelled) the engine's thread frees it between two st
 import logging
 import threading
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 from llm_server.adapters.events import Events
@@ -47,6 +48,12 @@ class AdapterManager:
         self._sources = Sources(sources or folder / "sources")
         self._successor: AdapterManager | None = None
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="adapters")
+        self._returns = ThreadPoolExecutor(1, thread_name_prefix="adapters-back")
+        """For those that come back into the memory: somebody waits, and making a new one may take seconds."""
+        self._memory = threading.Lock()
+        """One file at a time is read into the memory."""
+        self._coming: dict[Path, int] = {}
+        """Files of adapters that are there and not published yet, with their bytes."""
         self._leaving: list[threading.Thread] = []
         self.load_seconds = 0.0
         """Spent loading so far."""
@@ -75,7 +82,7 @@ class AdapterManager:
     ) -> "tuple[Version, Future[Version]]":
         version, fresh = self.store.begin(name, source, origin)
         if not fresh:
-            return version, self._worker.submit(self._known, version, activate, alias)
+            return version, self._worker.submit(self._known, version, source, activate, alias)
 
         def work() -> Version:
             began = time.monotonic()
@@ -95,10 +102,11 @@ class AdapterManager:
 
         return version, self._worker.submit(work)
 
-    def _known(self, version: Version, activate: bool, alias: str) -> Version:
+    def _known(self, version: Version, source: Source, activate: bool, alias: str) -> Version:
         """The same content again: it is loaded already, by an earlier task of the same worker."""
-        if version.state not in (State.READY, State.EVICTED):
+        if version.state not in KEPT:
             raise AdapterRefused("The same adapter has just been refused.", code="adapter_refused")
+        self._keep_source(version, source)
         return self._activated(version, activate, alias)
 
     def _activated(self, version: Version, activate: bool, alias: str) -> Version:
@@ -111,17 +119,15 @@ class AdapterManager:
         facts = []
         publish(file, lambda part: facts.append(self._form.make(source, part)))
         try:
-            self._make_room(file.stat().st_size)
-            resident = self._form.load(file)
-            try:
+            with self._resident(file) as resident:
                 effect = self._form.probe(file, resident)
                 self.store.publish(version, file, facts[0], effect, resident)
-            except BaseException:
-                self._free(resident)
-                raise
         except BaseException:
             self.store.drop_file(version, file)
             raise
+        self._keep_source(version, source)
+
+    def _keep_source(self, version: Version, source: Source) -> None:
         self._sources.keep(source)
         self._drop_source(version)
 
@@ -134,21 +140,33 @@ class AdapterManager:
         """Load what was evicted, or is on disk from an earlier run. Waits; call it in a thread."""
         for version in versions:
             if version.state is State.EVICTED:
-                self._worker.submit(self._reload, version).result()
+                self._returns.submit(self._reload, version).result()
 
     def _reload(self, version: Version) -> None:
         if version.state is not State.EVICTED or version.file is None:
             return
         began = time.monotonic()
-        self._make_room(version.file.stat().st_size)
-        resident = self._form.load(version.file)
-        try:
+        with self._resident(version.file) as resident:
             self.store.publish(version, version.file, None, None, resident)
+        self.swaps += 1
+        self.swap_seconds += time.monotonic() - began
+
+    @contextmanager
+    def _resident(self, file: Path) -> Iterator[Resident]:
+        """In the memory, within the budget; freed again where it is not published."""
+        size = file.stat().st_size
+        with self._memory:
+            self._make_room(size)
+            resident = self._form.load(file)
+            self._coming[file] = size
+        try:
+            yield resident
         except BaseException:
             self._free(resident)
             raise
-        self.swaps += 1
-        self.swap_seconds += time.monotonic() - began
+        finally:
+            with self._memory:
+                self._coming.pop(file, None)
 
     def _make_room(self, size: int) -> None:
         """Evict the least recently used that nobody uses and nobody pinned."""
@@ -157,6 +175,8 @@ class AdapterManager:
         adapters = self.store.adapters()
         held = [(v, a.pinned) for a in adapters for v in a.versions.values() if v.resident is not None]
         used = sum(v.resident.bytes for v, _ in held if v.resident is not None)
+        published = {v.file for v, _ in held}
+        used += sum(size for file, size in self._coming.items() if file not in published)
         for version, pinned in sorted(held, key=lambda pair: pair[0].last_used):
             if used + size <= self._budget:
                 return
@@ -266,7 +286,8 @@ class AdapterManager:
         base its adapters come too, without those that are `dropped`; what `settled` names mean is known here.
         """
         # Loads that it has begun end first.
-        before._worker.submit(lambda: None).result()
+        for begun in (before._worker, before._returns):
+            begun.submit(lambda: None).result()
         before._unload_all(dropped)
         adapters = [adapter for adapter in before.store.finish() if adapter.name not in dropped]
         if same:
@@ -298,7 +319,8 @@ class AdapterManager:
 
     def close(self) -> None:
         """Take nothing new; what is loaded goes with the model."""
-        self._worker.shutdown(wait=True, cancel_futures=True)
+        for worker in (self._worker, self._returns):
+            worker.shutdown(wait=True, cancel_futures=True)
         self._form.close()
         if self._successor is None:
             self.events.close()

@@ -9,7 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from llm_server.adapters.check_peft import Facts
+from llm_server.adapters.form import Form
+from llm_server.adapters.manager import AdapterManager
 from llm_server.adapters.selection import Selection, Wanted, wanted_by_name
+from llm_server.adapters.source import Source
 from llm_server.adapters.versions import State
 from llm_server.adapters.watch import make_folder, watch
 from llm_server.app import create_app
@@ -104,6 +108,49 @@ def test_what_is_pinned_stays_and_a_full_memory_says_so(make_rig: Callable[..., 
         rig.made("b", 2)
     assert full.value.code == "adapter_memory_full"
     assert kept.state is State.READY
+
+
+class Waiting:
+    """llama.cpp's form, whose next adapter is made when it is told."""
+
+    suffix = ".gguf"
+
+    def __init__(self, form: Form) -> None:
+        self._form = form
+        self.begun, self.go_on = threading.Event(), threading.Event()
+        self.load, self.probe, self.close = form.load, form.probe, form.close
+
+    def make(self, source: Source, target: Path) -> Facts:
+        self.begun.set()
+        assert self.go_on.wait(60)
+        return self._form.make(source, target)
+
+
+def test_an_evicted_adapter_comes_back_while_a_new_one_is_made(make_rig: Callable[..., Rig]) -> None:
+    """The first PEFT folder takes seconds; who uses what was loaded long ago does not wait for it."""
+    rig = make_rig(data="one")
+    size = rig.made("a", 1).resident
+    assert size is not None
+    form = Waiting(rig.manager._form)
+    waiting = Rig(
+        rig.engine,
+        AdapterManager(rig.engine, form, rig.folder / "two", size.bytes + size.bytes // 2),
+        rig.folder,
+    )
+    form.go_on.set()
+    evicted, resident = waiting.made("a", 1), waiting.made("b", 2)
+    assert (evicted.state, resident.state) == (State.EVICTED, State.READY)
+    form.go_on.clear()
+    form.begun.clear()
+    new, future = waiting.manager.load("c", make_adapter(rig.folder / "c-3", 3))
+    assert form.begun.wait(60)
+    assert waiting.run("hello", "a").wait().reason in ("length", "stop")
+    assert (evicted.state, resident.state, new.state) == (State.READY, State.EVICTED, State.LOADING)
+    form.go_on.set()
+    assert future.result(60).state is State.READY
+    # Both are within the budget of one.
+    assert evicted.state is State.EVICTED
+    waiting.manager.close()
 
 
 def test_a_restart_knows_names_versions_and_aliases(make_rig: Callable[..., Rig]) -> None:
