@@ -59,7 +59,7 @@ def test_latencies_are_of_a_model(two: Edited) -> None:
 
 def test_adapters_that_come_and_go(models: Path, tmp_path: Path) -> None:
     """Two adapters where the memory has room for one."""
-    paths = [make_adapter(tmp_path / name, seed, rank=16) for seed, name in enumerate(["a", "b"], 70)]
+    paths = [make_adapter(tmp_path / name, seed, rank=64) for seed, name in enumerate(["a", "b"], 70)]
     settings = Settings(
         model=str(models / "tiny"), data=tmp_path / "data", embeddings=False, threads=1, adapter_mb=1
     )
