@@ -293,7 +293,7 @@ def upstreams() -> Cases:
         ("a query", "{url: 'http://a/v1?key=secret'}", "without a query"),
         ("nothing", "{}", "`url` or `preset` is missing here"),
         ("both", "{url: 'http://a/v1', preset: vllm}", "`url` or `preset`, not both"),
-        ("a preset that is none", "{preset: nobody}", "'openai', 'groq'"),
+        ("a preset that is none", "{preset: nobody}", "'openai', 'anthropic', 'groq'"),
         ("no key", "{preset: vllm, key_env: NOT_SET_ANYWHERE}", "NOT_SET_ANYWHERE is not set"),
         (
             "a key of no name",
