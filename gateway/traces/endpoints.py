@@ -183,6 +183,10 @@ async def list_observations(session: Session) -> Response:
     return JSONResponse(await session.read(legacy.page_observations, session.key, session.params))
 
 
+async def get_observation(session: Session) -> Response:
+    return JSONResponse(await session.read(legacy.get_observation, session.path("id")))
+
+
 async def delete_trace(session: Session) -> Response:
     return await _delete(session, [session.path("id")])
 
@@ -302,6 +306,7 @@ ROUTES += [
     route("GET", "traces/{id}", get_trace),
     route("DELETE", "traces/{id}", delete_trace),
     route("GET", "observations", list_observations),
+    route("GET", "observations/{id}", get_observation),
     route("GET", "sessions", list_sessions),
     route("GET", "sessions/{id:path}", get_session),
     route("GET", "v2/scores", list_scores),

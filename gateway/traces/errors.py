@@ -2,6 +2,7 @@
 
 TraceError           500  InternalServerError
  |- BadTrace         400  InvalidRequestError   the request cannot be understood
+ |   '- UnknownColumn    InvalidFilterColumn  a filter on what this store cannot filter by
  |- Unauthorised     401  UnauthorizedError     no key pair, or a wrong one
  |- NoSuch           404  LangfuseNotFoundError no such thing in this project
  |- BodyTooSlow      408  RequestTimeoutError   the body did not come in time
@@ -32,6 +33,10 @@ class TraceError(Exception):
 class BadTrace(TraceError):
     status = 400
     name = "InvalidRequestError"
+
+
+class UnknownColumn(BadTrace):
+    name = "InvalidFilterColumn"
 
 
 class Unauthorised(TraceError):

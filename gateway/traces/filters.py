@@ -10,10 +10,10 @@ from pydantic import BaseModel
 
 from gateway.traces.attributes import ADAPTER, BASE, PROMPT_HASH
 from gateway.traces.conditions import Conditions
-from gateway.traces.errors import BadTrace
+from gateway.traces.errors import BadTrace, UnknownColumn
 from gateway.traces.values import micros
 
-COLUMNS: Mapping[str, str] = {
+OBSERVATIONS: Mapping[str, str] = {
     "id": "id",
     "type": "type",
     "name": "name",
@@ -33,9 +33,27 @@ COLUMNS: Mapping[str, str] = {
     "tags": "tags",
     "traceTags": "tags",
     "latency": "(ended - started) / 1e6",
+    f"metadata.{ADAPTER}": "adapter",
+    f"metadata.{BASE}": "base",
+    f"metadata.{PROMPT_HASH}": "prompt_hash",
 }
-LINEAGE: Mapping[str, str] = {ADAPTER: "adapter", BASE: "base", PROMPT_HASH: "prompt_hash"}
-"""The keys of the metadata that have a column of their own; filters on others are refused, not ignored."""
+TRACES: Mapping[str, str] = {
+    "id": "id",
+    "traceId": "id",
+    "name": "name",
+    "timestamp": "started",
+    "userId": "user",
+    "sessionId": "session",
+    "environment": "environment",
+    "release": "release",
+    "version": "version",
+    "public": "public",
+    "tags": "tags",
+    "latency": "(ended - started) / 1e6",
+    f"metadata.{ADAPTER}": "adapter",
+}
+"""Columns of the two lists by the names of clients; of the metadata, the keys that have a column
+of their own. Filters on anything else are refused, not ignored."""
 COMPARISONS = {"=", "<>", ">", "<", ">=", "<="}
 LIKE = {"contains": "%{}%", "does not contain": "%{}%", "starts with": "{}%", "ends with": "%{}"}
 
@@ -48,8 +66,8 @@ class Condition(BaseModel):
     key: str | None = None
 
 
-def apply(conditions: Conditions, text: str) -> None:
-    """Adds what a filter asks for. Raises BadTrace for what this store cannot answer."""
+def apply(conditions: Conditions, text: str, columns: Mapping[str, str]) -> None:
+    """Adds what a filter on these columns asks for. Raises BadTrace for what this store cannot answer."""
     try:
         entries = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -57,15 +75,13 @@ def apply(conditions: Conditions, text: str) -> None:
     if not isinstance(entries, list):
         raise BadTrace("filter must be a list of conditions.")
     for entry in entries:
-        _add(conditions, Condition.model_validate(entry))
+        _add(conditions, Condition.model_validate(entry), columns)
 
 
-def _add(conditions: Conditions, c: Condition) -> None:
-    column = LINEAGE.get(c.key or "") if c.column == "metadata" else COLUMNS.get(c.column)
-    if column is None:
-        named = f"metadata.{c.key}" if c.column == "metadata" else c.column
-        known = ", ".join([*COLUMNS, *(f"metadata.{key}" for key in LINEAGE)])
-        raise BadTrace(f"No filter on {named!r} here. Columns: {known}.")
+def _add(conditions: Conditions, c: Condition, columns: Mapping[str, str]) -> None:
+    named = f"metadata.{c.key}" if c.column == "metadata" else c.column
+    if (column := columns.get(named)) is None:
+        raise UnknownColumn(f"No filter on {named!r} here. Columns: {', '.join(columns)}.")
     if c.operator in ("is null", "is not set", "is not null", "is set"):
         conditions.add(f"{column} IS {'NOT ' if c.operator in ('is not null', 'is set') else ''}NULL")
     elif c.type == "arrayOptions":

@@ -73,11 +73,16 @@ def body_of(connection: sqlite3.Connection, row: int) -> dict[str, Any]:
     return body
 
 
-def cost_of(body: dict[str, Any]) -> float | None:
-    """What a client said that an observation cost; None where it said nothing that is a number."""
+def costs_of(body: dict[str, Any]) -> dict[str, float]:
+    """What a client said that an observation cost, in US dollars by kind; what is no number is left out."""
     said = body.get("costDetails")
     costs = said.items() if isinstance(said, dict) else ()
-    numbers = {kind: cost for kind, cost in costs if isinstance(cost, int | float)}
+    return {kind: cost for kind, cost in costs if isinstance(cost, int | float)}
+
+
+def cost_of(body: dict[str, Any]) -> float | None:
+    """All of it; None where nothing was said."""
+    numbers = costs_of(body)
     return numbers.get("total", sum(numbers.values())) if numbers else None
 
 

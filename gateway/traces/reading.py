@@ -53,7 +53,7 @@ def asked(project: int, params: QueryParams) -> Conditions:
     conditions = in_project(project)
     if params.get("filter"):
         # As in Langfuse: a filter takes the place of the single parameters; the trace's id narrows both.
-        filters.apply(conditions, params["filter"])
+        filters.apply(conditions, params["filter"], filters.OBSERVATIONS)
         conditions.equal("trace", params.get("traceId"))
         return conditions
     for name, column in EQUAL.items():

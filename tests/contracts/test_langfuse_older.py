@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import langfuse
@@ -52,6 +53,56 @@ def test_observations_by_page(client: Any) -> None:
     assert [o.input for o in (*newest.data, *oldest.data)] == ["second", "first"]
     assert (newest.meta.total_items, newest.meta.total_pages) == (2, 2)
     assert [o.input for o in api.get_many(name=title, type="TOOL").data] == ["second"]
+
+
+@call("api.observations.get")
+def test_an_observation_by_its_id(client: Any) -> None:
+    costs = {"input": 0.25, "output": 0.5}
+    with span(client, "generation", name="answer", input="q", model="m", cost_details=costs) as made:
+        pass
+    client.flush()
+    api = client.api.observations if MAJOR == 3 else client.api.legacy.observations_v1
+    found = api.get(made.id)
+    assert (found.id, found.trace_id, found.type) == (made.id, made.trace_id, "GENERATION")
+    assert (found.name, found.input, found.model) == ("answer", "q", "m")
+    assert (found.calculated_input_cost, found.calculated_total_cost) == (0.25, 0.75)
+    with pytest.raises(Exception, match="No observation"):
+        api.get("0123456789abcdef")
+
+
+@call("api.trace.list(filter)")
+def test_traces_are_listed_by_a_filter(client: Any) -> None:
+    user, session = name("user"), name("session")
+    made = []
+    for title, tag in (("asked", "blue"), ("answered", "red")):
+        with (
+            langfuse.propagate_attributes(user_id=user, session_id=session, tags=[tag]),
+            span(client, "generation", name=title, cost_details={"total": 0.5}) as one,
+        ):
+            made.append(one.trace_id)
+    client.flush()
+
+    def listed(*conditions: dict[str, Any], **more: Any) -> list[str]:
+        mine = {"type": "string", "column": "userId", "operator": "=", "value": user}
+        found = client.api.trace.list(filter=json.dumps([mine, *conditions]), **more).data
+        assert all(trace.total_cost == 0.5 for trace in found)
+        return [trace.id for trace in found]
+
+    assert listed() == made[::-1]
+    assert listed({"type": "string", "column": "name", "operator": "contains", "value": "swer"}) == made[1:]
+    assert (
+        listed({"type": "arrayOptions", "column": "tags", "operator": "any of", "value": ["blue"]})
+        == made[:1]
+    )
+    assert (
+        listed({"type": "stringOptions", "column": "sessionId", "operator": "none of", "value": [session]})
+        == []
+    )
+    then = "2026-01-01T00:00:00Z"
+    assert listed({"type": "datetime", "column": "timestamp", "operator": "<", "value": then}) == []
+    assert listed(name="takes no part") == made[::-1]  # a filter takes the place of the single parameters
+    with pytest.raises(Exception, match="No filter on 'mood' here"):
+        listed({"type": "string", "column": "mood", "operator": "=", "value": "good"})
 
 
 @call("get_dataset_runs", "get_dataset_run", "delete_dataset_run")

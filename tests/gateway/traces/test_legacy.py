@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from tests.gateway.traces.conftest import TraceStore
@@ -71,6 +72,35 @@ async def test_observations_by_page_and_what_they_cost(store: TraceStore) -> Non
     assert (await get(store, "observations", name="n1"))["meta"]["totalItems"] == 1
     assert (await store.client.get("/api/public/observations?filter=no")).status_code == 400
     assert (await get(store, f"traces/{TRACE}"))["totalCost"] == 2.25
+
+
+async def test_an_observation_is_found_by_its_id_alone(store: TraceStore) -> None:
+    for n in range(3):
+        await store.export({"trace": f"{n + 1:032x}", "id": f"{n + 7:016x}", "name": f"n{n}"})
+    found = await get(store, f"observations/{8:016x}")
+    assert (found["name"], found["traceId"]) == ("n1", f"{2:032x}")
+    missing = await store.client.get("/api/public/observations/ffffffffffffffff")
+    assert missing.status_code == 404
+    assert missing.json()["error"] == "LangfuseNotFoundError"
+
+
+async def test_a_filter_of_traces_is_obeyed_or_refused_by_name(store: TraceStore) -> None:
+    for n, user in enumerate(["ada", "bo"]):
+        attributes = {"user.id": user, "langfuse.observation.metadata.adapter_version": f"a{n}"}
+        await store.export({"trace": f"{n + 1:032x}", "id": "01" * 8, "attributes": attributes})
+
+    async def asked(column: str, value: str, **more: Any) -> Any:
+        one = {"type": "string", "column": column, "operator": "=", "value": value, **more}
+        return await store.client.get("/api/public/traces", params={"filter": json.dumps([one])})
+
+    for answer in (await asked("userId", "bo"), await asked("metadata", "a1", key="adapter_version")):
+        assert [t["userId"] for t in answer.json()["data"]] == ["bo"]
+        assert answer.json()["meta"]["totalItems"] == 1
+    for column, named in (("mood", "'mood'"), ("type", "'type'"), ("metadata", "'metadata.None'")):
+        refused = await asked(column, "x")
+        assert (refused.status_code, refused.json()["error"]) == (400, "InvalidFilterColumn")
+        assert named in refused.json()["message"]
+        assert "sessionId" in refused.json()["message"]
 
 
 async def test_a_cost_that_is_no_number_is_no_cost(store: TraceStore) -> None:

@@ -94,6 +94,9 @@ def test_observations_come_by_the_index_that_is_meant(
 
 
 TRACE_LISTS = [{}, {"userId": "u"}, {"sessionId": "s"}, {"name": "n"}, {"adapterVersion": "a"}]
+TRACE_LISTS += [
+    {"filter": json.dumps([{"type": "string", "column": "userId", "operator": "=", "value": "u"}])}
+]
 TRACE_LISTS += [{"fromTimestamp": "2026-01-01", "environment": "default"}]
 SCORE_LISTS = [{}, {"name": "n"}, {"traceId": "t"}, {"sessionId": "s"}, {"experimentId": "r"}]
 
