@@ -10,6 +10,8 @@ from cryptography.fernet import Fernet, MultiFernet
 from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from graphs.prices import Price
+
 UNSAFE_CONTEXT_KEY = "00" * 32
 UNSAFE_ADMIN_KEY = "ly_dev_000000000000000000000000"
 UNSAFE_SECRET_KEY = "A" * 43 + "="
@@ -71,6 +73,12 @@ class Settings(BaseSettings):
         default=SecretStr(""), validation_alias=_either("label_studio_token", "LABEL_STUDIO_API_KEY")
     )
     """Its token; that of `loopyard annotate serve` when empty. Also LABEL_STUDIO_API_KEY."""
+    prices: dict[str, Price] = {}
+    """What models cost in US dollars per million tokens, by name or pattern, as JSON:
+    {"gpt-4o*": {"input": 2.5, "output": 10}}. The first that fits counts; what has no price costs nothing."""
+    trace_logprobs: bool = False
+    """Ask for the log-probability of each token that a model writes, and keep them in traces, where those of
+    requests that ask by themselves (OpenAI's `logprobs`) are kept in any case. Sampling takes longer so."""
     default_model: str = ""
     """Model of agents that name none; the first chat model of the model server when empty."""
     default_project: str = "demo"

@@ -51,6 +51,7 @@ from graphs.agent import Agents
 from graphs.checkpoints import erase, kept, open_postgres, open_sqlite
 from graphs.llm import Models
 from graphs.load import load_agents
+from graphs.tracing import Tracing
 
 MODEL_SECONDS = 300.0
 
@@ -75,6 +76,8 @@ class Services:
     chats: Chats
     feedbacks: Feedbacks
     comparisons: Comparisons
+    tracing: Tracing | None
+    """None where there is no sink for traces."""
     outbox: ScoreOutbox
     relay: Relay
     """To the trace store."""
@@ -151,10 +154,20 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             tools=ToolCalls(hop, databases, callbacks),
             callbacks=callbacks,
             chats=Chats(
-                Agents(chat_model.default, saver), agents, conversations, documents, databases, hop, tracing
+                *(
+                    Agents(chat_model.default, saver),
+                    agents,
+                    conversations,
+                    documents,
+                    databases,
+                    hop,
+                    tracing,
+                ),
+                logprobs=settings.trace_logprobs,
             ),
             feedbacks=Feedbacks(database, outbox),
             comparisons=comparisons,
+            tracing=tracing,
             outbox=outbox,
             relay=await stack.enter_async_context(open_relay(settings.traces_url)),
             traces=TraceView(database, source),

@@ -6,7 +6,6 @@ to the spool instead of the network.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -17,18 +16,21 @@ from uuid import UUID
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGeneration, LLMResult
 from langchain_core.runnables import RunnableConfig
-from langfuse import Langfuse
+from langfuse import Langfuse, propagate_attributes
 from langfuse.langchain import CallbackHandler
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
+from graphs.logprobs import Logprobs
+from graphs.model_call import ModelCall, hash_of, lineage, write
+from graphs.prices import Prices
 from graphs.spool import SCORES, WITHDRAWN, Courier, Sink, Spool
 
 FLUSH_SECONDS = 1.0
-DIGEST = "@sha256:"
-"""In the exact name of a model that answered with an adapter, `base:adapter@sha256:1a2b3c4d5e6f`."""
+SCOPE = "langfuse-sdk"
+FREE_OF_CHARGE = Prices()
 
 _log = logging.getLogger(__name__)
 
@@ -64,8 +66,9 @@ class RunHandler(CallbackHandler):
 
     run_inline = True
 
-    def __init__(self, public_key: str, trace_id: str) -> None:
+    def __init__(self, public_key: str, trace_id: str, prices: Prices) -> None:
         super().__init__(public_key=public_key, trace_context={"trace_id": trace_id})
+        self._prices = prices
         self.generation_id: str | None = None
 
     def on_llm_end(
@@ -74,8 +77,8 @@ class RunHandler(CallbackHandler):
         generation = self._runs.get(run_id)
         if generation is not None:
             self.generation_id = generation.id
-            if model := _exact_model(response):
-                generation.update(model=model, metadata=_lineage(model))
+            if message := _message(response):
+                generation.update(**_facts(message, self._prices))
         return super().on_llm_end(response, run_id=run_id, parent_run_id=parent_run_id, **kwargs)
 
 
@@ -95,7 +98,7 @@ class RunTrace:
         place of one that is `missing`."""
         if self._handler is None:
             return {}
-        facts = {"prompt_hash": hashlib.sha256(prompt.encode()).hexdigest()[:12], "model": model}
+        facts = {"prompt_hash": hash_of(prompt), "model": model}
         facts |= {"missing_model": missing} if missing else {}
         return {"callbacks": [self._handler], "metadata": {**self._metadata, **facts}}
 
@@ -107,8 +110,9 @@ UNTRACED = RunTrace(None, {})
 class Tracing:
     """Makes the traces of all runs of this process, until `close`."""
 
-    def __init__(self, sink: Sink, spool: Path) -> None:
+    def __init__(self, sink: Sink, spool: Path, prices: Prices = FREE_OF_CHARGE) -> None:
         self._sink = sink
+        self._prices = prices
         self._spool = Spool(spool)
         self._courier = Courier(self._spool, sink)
         self._courier.start()
@@ -123,6 +127,8 @@ class Tracing:
             tracer_provider=self._provider,
             span_exporter=SpoolExporter(self._spool, self._courier),
         )
+        # The SDK's own scope: its processor passes over spans of others.
+        self._tracer = self._provider.get_tracer(SCOPE, attributes={"public_key": sink.public_key})
 
     def begin(
         self, trace_id: str, *, session: str, user: str, tags: Sequence[str], metadata: Mapping[str, Any]
@@ -131,10 +137,33 @@ class Tracing:
         where a trace cannot be made the run goes untraced."""
         own = {"langfuse_session_id": session, "langfuse_user_id": user, "langfuse_tags": list(tags)}
         try:
-            return RunTrace(RunHandler(self._sink.public_key, trace_id), {**metadata, **own})
+            return RunTrace(RunHandler(self._sink.public_key, trace_id, self._prices), {**metadata, **own})
         except Exception:
             _log.warning("a run goes untraced", exc_info=True)
             return UNTRACED
+
+    def passed_through(
+        self,
+        trace_id: str,
+        call: ModelCall,
+        *,
+        session: str,
+        user: str,
+        agent: str,
+        metadata: Mapping[str, Any],
+    ) -> str | None:
+        """The trace of a client's own model call, once it has ended; the id of its generation, None where it
+        could not be made."""
+        facts = {**metadata, "prompt_hash": call.prompt_hash, "model": call.asked["model"]}
+        try:
+            with propagate_attributes(user_id=user, session_id=session, tags=[agent], metadata=facts):
+                cost = self._prices.cost(
+                    call.model, *(call.tokens.get(kind, 0) for kind in ("input", "output"))
+                )
+                return write(self._client, self._tracer, trace_id, agent, call, cost)
+        except Exception:
+            _log.warning("a call goes untraced", extra={"trace_id": trace_id}, exc_info=True)
+            return None
 
     def score(self, scores: Sequence[Mapping[str, Any]], gone: Sequence[str] = ()) -> bool:
         """Sends scores as Langfuse's API has them, after the spans that are on their way already, and takes
@@ -165,20 +194,27 @@ class Tracing:
         self._provider.shutdown()
 
 
-def _exact_model(response: LLMResult) -> str | None:
+def _message(response: LLMResult) -> BaseMessage | None:
     last = response.generations[-1][-1] if response.generations and response.generations[-1] else None
-    return exact_model(last.message) if isinstance(last, ChatGeneration) else None
+    return last.message if isinstance(last, ChatGeneration) else None
+
+
+def _facts(message: BaseMessage, prices: Prices) -> dict[str, Any]:
+    """What a generation's span says of the message that came of it: the model, its lineage, the cost and the
+    log-probabilities. Those are taken off the message, since every span around it would repeat them."""
+    model, scored = exact_model(message), Logprobs()
+    scored.add(message.response_metadata.pop("logprobs", None))
+    metadata: dict[str, Any] = (lineage(model) if model else None) or {}
+    if kept := scored.plain():
+        metadata = {**metadata, "logprobs": kept}
+    facts: dict[str, Any] = {"metadata": metadata} if metadata else {}
+    facts |= {"model": model} if model else {}
+    if used := getattr(message, "usage_metadata", None):
+        facts["cost_details"] = prices.cost(model or "", used["input_tokens"], used["output_tokens"])
+    return facts
 
 
 def exact_model(message: BaseMessage) -> str | None:
     """The model that wrote a message, as the server named it; None where it did not."""
     named = message.response_metadata.get("model_name")
     return named if isinstance(named, str) else None
-
-
-def _lineage(model: str) -> dict[str, str] | None:
-    """Base model and adapter version of an exact name; other names say nothing of them."""
-    if DIGEST not in model:
-        return None
-    base, _, adapter = model.partition(":")
-    return {"base_model": base, "adapter_version": adapter}

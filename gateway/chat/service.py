@@ -48,7 +48,10 @@ class Chats:
         databases: Databases,
         hop: Hop,
         tracing: Tracing | None = None,
+        *,
+        logprobs: bool = False,
     ) -> None:
+        """`logprobs`: whether every model call of a traced answer asks for those of its tokens."""
         self._agents = agents
         self._specs = specs
         self._conversations = conversations
@@ -56,6 +59,7 @@ class Chats:
         self._databases = databases
         self._hop = hop
         self._tracing = tracing
+        self._logprobs = logprobs and tracing is not None
         self.records = Records(conversations)
         self._stopping = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -107,11 +111,16 @@ class Chats:
             databases=[link.name for link in links],
         )
         history = _messages(turn.history if ask.history is None else ask.history)
-        question = Question(ask.text, history, ask.system, ask.sampling)
+        question = Question(ask.text, history, ask.system, self._sampling(ask))
         trace = self._trace(caller, project, spec, turn, request_id)
         client = self._hop.client(identity)
         source = self._agents.answer(spec, question, ground, client, turn.answer_id, trace)
         return ChatRun(turn, spec.name, source, partial(self.records.end, turn), self._stopping, trace)
+
+    def _sampling(self, ask: Ask) -> dict[str, Any]:
+        if not self._logprobs:
+            return ask.sampling
+        return {**ask.sampling, "extra": {"logprobs": True, **ask.sampling.get("extra", {})}}
 
     def _trace(
         self, caller: Caller, project: Project, spec: AgentSpec, turn: Turn, request_id: str

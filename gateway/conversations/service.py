@@ -118,15 +118,32 @@ class Conversations:
 
     @unbroken
     async def begin(
-        self, caller: Caller, project_id: str, agent: str, text: str, conversation_id: str | None
+        self,
+        caller: Caller,
+        project_id: str,
+        agent: str,
+        text: str,
+        conversation_id: str | None,
+        *,
+        trace_id: str | None = None,
+        new: str = "",
     ) -> Turn:
-        """Stores the question and a running answer. Raises NotFound for an unknown conversation."""
+        """Stores the question and a running answer. Raises NotFound for an unknown conversation.
+
+        `trace_id` is that of a run that was traced before it is stored; `new` the id of the conversation that
+        is made, unless there is one of that id.
+        """
         now = datetime.now(UTC)
         async with self._database.write() as session:
             if conversation_id is None:
                 title = " ".join(text.split())[:TITLE] or "Conversation"
+                free = bool(new) and await session.get(Conversation, new) is None
                 conversation = Conversation(
-                    id=new_id(), project_id=project_id, user_id=caller.user_id, title=title, agent=agent
+                    id=new if free else new_id(),
+                    project_id=project_id,
+                    user_id=caller.user_id,
+                    title=title,
+                    agent=agent,
                 )
                 session.add(conversation)
                 earlier: list[Message] = []
@@ -141,6 +158,7 @@ class Conversations:
             await session.flush()
             question = _message(conversation.id, "user", text, "complete", agent)
             answer = _message(conversation.id, "assistant", "", "running", agent)
+            question.trace_id = trace_id or question.trace_id
             answer.trace_id, answer.generation_id = question.trace_id, new_id()
             session.add_all([question, answer])
         history = _history(earlier)

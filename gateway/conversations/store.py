@@ -64,7 +64,7 @@ async def by_fingerprint(
 ) -> Conversation | None:
     same = (Conversation.agent == agent, Conversation.fingerprint == fingerprint)
     mine = (Conversation.project_id == project_id, Conversation.user_id == user_id)
-    query = select(Conversation).where(*mine, *same).order_by(Conversation.id.desc()).limit(1)
+    query = select(Conversation).where(*mine, *same).order_by(Conversation.updated_at.desc()).limit(1)
     return await session.scalar(query)
 
 

@@ -56,7 +56,8 @@ class Score(BaseModel):
 
 
 class TraceRow(BaseModel):
-    """A trace in a list. `model_ms`, `tools_ms`: its time in models and in tools."""
+    """A trace in a list. `model_ms`, `tools_ms`: its time in models and in tools. `cost`: in US dollars, None
+    where nothing says what it cost."""
 
     id: str
     name: str | None
@@ -75,6 +76,7 @@ class TraceRow(BaseModel):
     models: list[str]
     adapter: str | None
     tokens: Tokens
+    cost: float | None
     spans: int
     errors: int
     scores: list[Score]
@@ -104,6 +106,7 @@ class Span(BaseModel):
     model: str | None
     adapter: str | None
     tokens: Tokens | None
+    cost: float | None
 
 
 class Trace(TraceRow):
@@ -114,6 +117,25 @@ class Trace(TraceRow):
     """There are more spans than are shown."""
 
 
+class Scored(BaseModel):
+    """A piece of text and the natural logarithm of its probability."""
+
+    token: str
+    logprob: float
+
+
+class ScoredToken(Scored):
+    top_logprobs: list[Scored] = []
+    """What else could have stood there, the likeliest first."""
+
+
+class Logprobs(BaseModel):
+    """Of the tokens of an answer; `content` has the first of them where there were more (`tokens`)."""
+
+    tokens: int
+    content: list[ScoredToken]
+
+
 class SpanDetail(BaseModel):
     """What went in and out of a span: JSON where it is, else a text. A text over its limit is cut."""
 
@@ -122,4 +144,5 @@ class SpanDetail(BaseModel):
     output: Any
     metadata: dict[str, Any]
     parameters: dict[str, Any]
+    logprobs: Logprobs | None
     cut: bool

@@ -22,6 +22,8 @@ SCANS = 20
 CUT = 200_000
 """Characters of an input or an output that are shown."""
 MOST_SPANS = 2000
+LOGPROBS = "logprobs"
+"""Key of a generation's metadata, as `graphs.tracing` writes it."""
 
 
 class TraceView:
@@ -148,16 +150,21 @@ class TraceView:
         """Raises NotFound."""
         await self._owner(caller, trace_id)
         conditions = [any_of("traceId", [trace_id]), equal("id", span_id)]
-        rows, _ = await self._source.observations(conditions, "core,io,metadata,model", 1)
+        rows, _ = await self._source.observations(conditions, "core,io,metadata,model", 1, whole=LOGPROBS)
         if not rows:
             raise NotFound(f"No span {span_id!r} in this trace.")
         given, came = rows[0].get("input"), rows[0].get("output")
+        metadata = _named(rows[0].get("metadata"))
+        logprobs = tree.logprobs(metadata.get(LOGPROBS))
+        if logprobs:
+            del metadata[LOGPROBS]
         return SpanDetail(
             id=span_id,
             input=_value(given),
             output=_value(came),
-            metadata=_named(rows[0].get("metadata")),
+            metadata=metadata,
             parameters=_named(rows[0].get("modelParameters")),
+            logprobs=logprobs,
             cut=any(isinstance(text, str) and len(text) > CUT for text in (given, came)),
         )
 
@@ -222,6 +229,7 @@ def _row(root: Row, rows: Sequence[Row], owner: Owner | None, scores: Sequence[S
         models=models,
         adapter=next((found for name in models if (found := tree.adapter_of(name))), None),
         tokens=tree.tokens(row for row in rows if row.get("type") in tree.MODELS),
+        cost=tree.cost(rows),
         spans=len(rows),
         errors=sum(row.get("level") == "ERROR" for row in rows),
         scores=list(scores),

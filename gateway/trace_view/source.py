@@ -33,15 +33,23 @@ class TraceSource:
         self._client = client
 
     async def observations(
-        self, conditions: Sequence[Row], fields: str, limit: int = PAGE, cursor: str | None = None
+        self,
+        conditions: Sequence[Row],
+        fields: str,
+        limit: int = PAGE,
+        cursor: str | None = None,
+        whole: str = "",
     ) -> tuple[list[Row], str | None]:
-        """A page, the newest first, and the cursor of the next.
+        """A page, the newest first, and the cursor of the next. `whole` names the key of the metadata whose
+        value is not cut short.
 
         Raises NotFound, BadRequest, UpstreamFailed.
         """
         params = {"fields": fields, "limit": str(limit), "filter": json.dumps(list(conditions))}
         if cursor:
             params["cursor"] = cursor
+        if whole:
+            params["expandMetadata"] = whole
         return await self._page(OBSERVATIONS, params)
 
     async def of_traces(self, traces: Sequence[str], fields: str, *more: Row) -> list[Row]:

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from gateway.trace_view.schemas import Score, Span, Tokens
+from pydantic import ValidationError
+
+from gateway.trace_view.schemas import Logprobs, Score, Span, Tokens
 
 Row = dict[str, Any]
 DIGEST = "@sha256:"
@@ -63,6 +65,7 @@ def _span(row: Row, depth: int, began: datetime) -> Span:
         model=model,
         adapter=adapter_of(model),
         tokens=tokens([row]) if row.get("usageDetails") else None,
+        cost=cost([row]),
     )
 
 
@@ -93,6 +96,21 @@ def tokens(rows: Iterable[Row]) -> Tokens:
         found.output += written
         found.total += _count(usage, "total") or read + written
     return found
+
+
+def cost(rows: Iterable[Row]) -> float | None:
+    """The sum over observations; None where none of them says what it cost."""
+    said = [row["totalCost"] for row in rows if isinstance(row.get("totalCost"), int | float)]
+    return float(sum(said)) if said else None
+
+
+def logprobs(value: Any) -> Logprobs | None:
+    """What a generation's metadata has under that name; None for what is something else."""
+    read = Logprobs.model_validate_json if isinstance(value, str) else Logprobs.model_validate
+    try:
+        return read(value)
+    except ValidationError:
+        return None
 
 
 def _count(usage: Row, name: str) -> int:

@@ -6,6 +6,7 @@ import logging
 
 from gateway.settings import Settings
 from gateway.traces.keys import read_key_file
+from graphs.prices import Prices
 from graphs.spool import Sink
 from graphs.tracing import Tracing
 
@@ -32,4 +33,6 @@ def sink_of(settings: Settings) -> Sink | None:
 
 def open_tracing(settings: Settings) -> Tracing | None:
     sink = sink_of(settings)
-    return Tracing(sink, settings.data.absolute() / "run" / "spool") if sink else None
+    return (
+        Tracing(sink, settings.data.absolute() / "run" / "spool", Prices(settings.prices)) if sink else None
+    )

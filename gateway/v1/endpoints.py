@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Coroutine
-from contextlib import aclosing
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -16,9 +15,10 @@ from gateway.policy import Caller, Scope
 from gateway.projects.store import Project
 from gateway.sse import EventStream
 from gateway.v1.chunks import Completion
-from gateway.v1.passthrough import Heard, ModelServer, upstream_body
+from gateway.v1.exchange import Exchange
+from gateway.v1.passthrough import ModelServer, upstream_body
 from gateway.v1.schemas import ChatCompletionIn, ModelOut, ModelsOut
-from gateway.v1.service import agent_and_project, find_project, question, record
+from gateway.v1.service import agent_and_project, find_project, question
 from gateway.wiring import Services
 from graphs.spec import AgentSpec
 
@@ -50,7 +50,7 @@ async def chat_completions(
     spec = services.agents.get(agent_and_project(body.model)[0])
     project = await find_project(services, caller, body.model, header)
     if body.is_passed_through:
-        return await _pass_through(body, request, services, caller, project, spec)
+        return await _pass_through(body, request, services, caller, project, spec, request_id)
     ask = await question(services, caller, project, body)
     run = await services.chats.begin(caller, project, ask, request_id)
     completion = Completion(body.model, run, body.with_usage)
@@ -66,25 +66,22 @@ async def _pass_through(
     caller: Caller,
     project: Project,
     spec: AgentSpec,
+    request_id: str,
 ) -> Response:
-    settings, heard = services.settings, Heard()
+    settings = services.settings
     server = ModelServer(services.http, settings.llm_url, settings.llm_api_key.get_secret_value())
-    answering = await services.chat_model.default.answering(spec.model)
-    sent = upstream_body(body, spec, answering.card.id)
+    logprobs = settings.trace_logprobs and services.tracing is not None
+    sent = upstream_body(body, spec, logprobs)
+    exchange = Exchange(services, caller, project, body, request_id, sent)
+    answering = await exchange.opened(services.chat_model.default.answering(spec.model))
+    sent = exchange.meant_for(answering)
     if not body.stream:
-        answer = await _while_connected(request, server.whole(sent, body.model, heard))
+        whole = server.whole(sent, body.model, exchange.heard)
+        answer = await exchange.opened(_while_connected(request, whole))
         # After the answer is out: the client need not wait for our books.
-        later = BackgroundTask(record, services, caller, project, body, heard)
-        return JSONResponse(answer, background=later)
-    chunks = await _opened(server.stream(sent, body.model, heard))
-
-    async def recorded() -> AsyncGenerator[bytes, None]:
-        async with aclosing(chunks):
-            async for chunk in chunks:
-                yield chunk
-        await record(services, caller, project, body, heard)
-
-    return EventStream(recorded())
+        return JSONResponse(answer, background=BackgroundTask(exchange.close))
+    chunks = await exchange.opened(_opened(server.stream(sent, body.model, exchange.heard)))
+    return EventStream(exchange.watched(chunks))
 
 
 async def _opened(chunks: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass
 from typing import Any
 
 import httpx2
 
 from gateway.sse import event
 from gateway.v1.chunks import DONE
+from gateway.v1.heard import Heard
 from gateway.v1.schemas import ChatCompletionIn
 from graphs.errors import ModelRefused, ModelUnavailable
 from graphs.llm import translated
@@ -33,8 +33,9 @@ class ModelAnswered(ModelRefused):
         self.retryable = status >= 500
 
 
-def upstream_body(asked: ChatCompletionIn, spec: AgentSpec, model: str) -> dict[str, Any]:
-    """The request for the model server: the client's, with the agent's model and its persona in front."""
+def upstream_body(asked: ChatCompletionIn, spec: AgentSpec, logprobs: bool) -> dict[str, Any]:
+    """The request for the model server: the client's, with the agent's persona in front and its model, where
+    it names one. For the trace a stream tells its usage and, where wanted, an answer its logprobs."""
     body = asked.model_dump(exclude_unset=True)
     messages = body["messages"]
     persona = spec.persona.strip()
@@ -43,22 +44,11 @@ def upstream_body(asked: ChatCompletionIn, spec: AgentSpec, model: str) -> dict[
         messages[0] = {"role": "system", "content": f"{persona}\n\n{text}"}
     else:
         messages.insert(0, {"role": "system", "content": persona})
-    return {**body, "model": model}
-
-
-@dataclass
-class Heard:
-    """What the model said, for the record."""
-
-    text: str = ""
-    called: bool = False
-
-    def hear(self, body: dict[str, Any]) -> None:
-        """A completion, or a chunk of one."""
-        for choice in body.get("choices", ()):
-            said = choice.get("delta") or choice.get("message") or {}
-            self.text += said.get("content") or ""
-            self.called = self.called or bool(said.get("tool_calls"))
+    if asked.stream:
+        body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
+    if logprobs:
+        body.setdefault("logprobs", True)
+    return {**body, "model": spec.model or ""}
 
 
 class ModelServer:
@@ -76,8 +66,7 @@ class ModelServer:
         if answer.status_code != 200:
             raise _error(answer.status_code, answer.content)
         completion = answer.json()
-        heard.hear(completion)
-        return {**completion, "model": name}
+        return {**(heard.hear(completion) or completion), "model": name}
 
     async def stream(self, body: dict[str, Any], name: str, heard: Heard) -> AsyncGenerator[bytes, None]:
         """Events of the stream. An error before the first is raised, a later one is told in the stream."""
@@ -89,21 +78,22 @@ class ModelServer:
                 raise _error(answer.status_code, await answer.aread())
             try:
                 async for line in answer.aiter_lines():
-                    if line.startswith("data:"):
-                        yield _renamed(line.removeprefix("data:").strip(), name, heard)
+                    data = line.removeprefix("data:").strip()
+                    if line.startswith("data:") and (told := _told(data, name, heard)):
+                        yield told
             except httpx2.HTTPError as error:
-                told = f"The model server went away ({type(error).__name__}). Try again."
-                yield event(
-                    None, {"error": {"message": told, "type": "server_error", "code": "model_unavailable"}}
-                )
+                heard.error = f"The model server went away ({type(error).__name__}). Try again."
+                failed = {"message": heard.error, "type": "server_error", "code": "model_unavailable"}
+                yield event(None, {"error": failed})
 
 
-def _renamed(data: str, name: str, heard: Heard) -> bytes:
+def _told(data: str, name: str, heard: Heard) -> bytes:
+    """What the client gets of an event of the model server."""
     if data == "[DONE]":
+        heard.ended = True
         return DONE
-    chunk = json.loads(data)
-    heard.hear(chunk)
-    return event(None, {**chunk, "model": name})
+    chunk = heard.hear(json.loads(data))
+    return event(None, {**chunk, "model": name}) if chunk else b""
 
 
 def _error(status: int, content: bytes) -> ModelAnswered | ModelUnavailable:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
-SAMPLING = ("top_p", "seed", "stop", "frequency_penalty", "presence_penalty")
+SAMPLING = ("top_p", "seed", "stop", "frequency_penalty", "presence_penalty", "logprobs", "top_logprobs")
 """Fields that go to the model server as they are."""
 
 

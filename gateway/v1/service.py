@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gateway.chat.service import Ask
-from gateway.conversations.service import Outcome
 from gateway.errors import BadRequest
 from gateway.policy import Caller
 from gateway.projects.store import Project
-from gateway.v1.passthrough import Heard
 from gateway.v1.schemas import ChatCompletionIn, MessageIn
 from gateway.v1.wording import without_footer
 from gateway.wiring import Services
@@ -43,7 +41,7 @@ async def question(services: Services, caller: Caller, project: Project, asked: 
         if message.other_parts:
             kinds = ", ".join(sorted(message.other_parts))
             raise BadRequest(f"Agents read text; this message has {kinds}.", param="messages")
-    history = _history(messages[:-1])
+    history = text_history(messages[:-1])
     conversation = await services.conversations.recognise(caller, project.id, agent, history)
     return Ask(
         agent=agent,
@@ -55,21 +53,7 @@ async def question(services: Services, caller: Caller, project: Project, asked: 
     )
 
 
-async def record(
-    services: Services, caller: Caller, project: Project, asked: ChatCompletionIn, heard: Heard
-) -> None:
-    """Stores an exchange that was passed through: once, when the model answered in words. The rounds before
-    (the model asks for the client's tools) are the client's own business."""
-    users = [i for i, message in enumerate(asked.messages) if message.role == "user"]
-    if heard.called or not heard.text or not users:
-        return
-    agent, _ = agent_and_project(asked.model)
-    history, text = _history(asked.messages[: users[-1]]), asked.messages[users[-1]].text
-    known = await services.conversations.recognise(caller, project.id, agent, history)
-    turn = await services.conversations.begin(caller, project.id, agent, text, known)
-    await services.conversations.finish(turn, Outcome("complete", heard.text, [], []))
-
-
-def _history(messages: Sequence[MessageIn]) -> list[tuple[str, str]]:
+def text_history(messages: Sequence[MessageIn]) -> list[tuple[str, str]]:
+    """(role, text) of what was asked and answered, without the footers that were put under answers."""
     said = [m for m in messages if m.role in ("user", "assistant") and m.text]
     return [(m.role, without_footer(m.text) if m.role == "assistant" else m.text) for m in said]

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import uvicorn
@@ -20,6 +22,7 @@ from starlette.routing import Route
 
 MODEL = "loopyard-starter"
 ALIAS = "starter"
+CHANCES = (0.5, 0.98, 0.2, 0.05)
 EXTENSIONS = ["x-span", "x-sql", "grounding"]
 
 
@@ -35,6 +38,8 @@ class Reply:
     """Seconds between two words of a stream."""
     breaks: bool = False
     """Whether the connection is cut after the first word."""
+    model: str = ""
+    """The name that it answers by, where that is not MODEL."""
 
 
 Script = Callable[[dict[str, Any]], Reply]
@@ -95,25 +100,28 @@ class ModelServer:
                 self.gone.set()
                 return Response(status_code=499)
             await asyncio.sleep(0.01)
-        return JSONResponse(_completion(reply, _tokens(body)))
+        completion = _completion(reply, _tokens(body))
+        if body.get("logprobs"):
+            completion["choices"][0]["logprobs"] = _scored(_words(reply.text))
+        return JSONResponse(completion)
 
     async def _stream(self, body: dict[str, Any], reply: Reply) -> AsyncIterator[str]:
+        chunk = partial(_chunk, model=reply.model)
         try:
-            yield _chunk({"role": "assistant", "content": ""})
+            yield chunk({"role": "assistant", "content": ""})
             for index, (name, arguments) in enumerate(reply.calls):
                 function = {"name": name, "arguments": json.dumps(arguments)}
                 call = {"index": index, "id": f"call_{index}", "type": "function", "function": function}
-                yield _chunk({"tool_calls": [call]})
+                yield chunk({"tool_calls": [call]})
             for word in _words(reply.text):
-                yield _chunk({"content": word})
+                yield chunk({"content": word}, scored=_scored([word]) if body.get("logprobs") else None)
                 if reply.breaks:
                     raise ConnectionResetError
                 await asyncio.sleep(reply.pause)
-            yield _chunk({}, "tool_calls" if reply.calls else "stop")
+            yield chunk({}, "tool_calls" if reply.calls else "stop")
             if (body.get("stream_options") or {}).get("include_usage"):
-                yield _event(
-                    {**_base("chat.completion.chunk"), "choices": [], "usage": _usage(_tokens(body), 7)}
-                )
+                base = _base("chat.completion.chunk", reply.model)
+                yield _event({**base, "choices": [], "usage": _usage(_tokens(body), 7)})
             yield "data: [DONE]\n\n"
         except (asyncio.CancelledError, GeneratorExit):
             self.gone.set()
@@ -171,8 +179,8 @@ def _usage(prompt: int, completion: int) -> dict[str, int]:
     }
 
 
-def _base(kind: str) -> dict[str, Any]:
-    return {"id": "chatcmpl-1", "object": kind, "created": 0, "model": MODEL}
+def _base(kind: str, model: str = "") -> dict[str, Any]:
+    return {"id": "chatcmpl-1", "object": kind, "created": 0, "model": model or MODEL}
 
 
 def _completion(reply: Reply, prompt: int) -> dict[str, Any]:
@@ -188,12 +196,26 @@ def _completion(reply: Reply, prompt: int) -> dict[str, Any]:
         ]
     finish = "tool_calls" if reply.calls else "stop"
     choice = {"index": 0, "message": message, "finish_reason": finish, "logprobs": None}
-    return {**_base("chat.completion"), "choices": [choice], "usage": _usage(prompt, 7)}
+    base = _base("chat.completion", reply.model)
+    return {**base, "choices": [choice], "usage": _usage(prompt, 7)}
 
 
-def _chunk(delta: dict[str, Any], finish: str | None = None) -> str:
-    choice = {"index": 0, "delta": delta, "finish_reason": finish}
-    return _event({**_base("chat.completion.chunk"), "choices": [choice]})
+def _scored(words: list[str]) -> dict[str, Any]:
+    """Words of which the model is more or less sure."""
+    content = []
+    for at, word in enumerate(words):
+        logprob = math.log(CHANCES[at % len(CHANCES)])
+        others = [{"token": "other", "logprob": logprob, "bytes": None}]
+        entry = {"token": word, "logprob": logprob, "bytes": list(word.encode()), "top_logprobs": others}
+        content.append(entry)
+    return {"content": content, "refusal": None}
+
+
+def _chunk(
+    delta: dict[str, Any], finish: str | None = None, *, model: str, scored: dict[str, Any] | None = None
+) -> str:
+    choice = {"index": 0, "delta": delta, "finish_reason": finish, "logprobs": scored}
+    return _event({**_base("chat.completion.chunk", model), "choices": [choice]})
 
 
 def _event(body: dict[str, Any]) -> str:
