@@ -71,6 +71,38 @@ def test_an_answer_leads_to_its_trace_and_the_trace_to_its_conversation(
     expect(page).to_have_url(address)
 
 
+def test_a_trace_shows_how_sure_the_model_was(open_page: OpenPage, house: House) -> None:
+    """A client asks for log-probabilities; what it did not care to look at can be seen here."""
+    house.project("sure")
+    question = "What do people say of sick leave?"
+    clock = {"type": "function", "function": {"name": "clock", "parameters": {"type": "object"}}}
+    body = {"model": "general@sure", "messages": [{"role": "user", "content": question}], "tools": [clock]}
+    with house.http() as http:
+        asked = {**body, "logprobs": True, "top_logprobs": 1}
+        answer = http.post(f"{house.url}/v1/chat/completions", json=asked).raise_for_status().json()
+    said = answer["choices"][0]["message"]["content"]
+    until(lambda: len(listed(house, project="sure")) == 1)
+    page = open_page(f"/p/sure/traces/{listed(house, project='sure')[0]['id']}")
+    pane = page.get_by_role("region", name="The chosen step")
+    tokens = pane.get_by_role("group", name="Tokens of the answer")
+    expect(tokens).to_have_text(said, timeout=SECONDS)
+    told = pane.locator(".told")
+    expect(told).to_contain_text("5.0 %")  # the least sure one, until another is pointed at
+    words = tokens.locator("span")
+    words.nth(1).hover()
+    expect(told).to_contain_text("98 %")
+    expect(told).to_contain_text("instead: other 98 %")
+    tokens.press("ArrowRight")
+    expect(told).to_contain_text("20 %")
+    # The less sure, the stronger the tint; a sure word has none.
+    colours = [words.nth(n).evaluate("one => getComputedStyle(one).backgroundColor") for n in range(4)]
+    assert len(set(colours)) == 4
+    assert colours[1] == "rgba(0, 0, 0, 0)"
+    expect(pane.get_by_text("$0", exact=True)).to_be_visible()
+    expect(pane.get_by_text("1 tool offered")).to_be_visible()
+    assert not _faults(page)
+
+
 def test_the_tree_is_walked_with_the_keyboard(open_page: OpenPage, traced: str) -> None:
     page = open_page(traces_of(traced))
     rows = page.locator("[data-trace]")

@@ -1,5 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { Span } from "../src/api/traces";
+import { money } from "../src/lib/format";
+import { doubt, named, others, percent } from "../src/lib/logprobs";
 import { talkOf } from "../src/lib/messages";
 import { essential, opened, ticks } from "../src/lib/waterfall";
 
@@ -18,6 +20,35 @@ const span = (id: string, depth: number, kind = "CHAIN", level = "DEFAULT"): Spa
   model: null,
   adapter: null,
   tokens: null,
+  cost: null,
+});
+
+describe("what a call cost", () => {
+  test.each([
+    [0, "$0"],
+    [0.000042, "$0.000042"],
+    [0.0012345, "$0.0012"],
+    [0.5, "$0.500"],
+    [12.345, "$12.35"],
+  ])("%d is %s", (dollars, told) => expect(money(dollars)).toBe(told));
+});
+
+describe("the probability of a token", () => {
+  test.each([
+    [0, "100 %", 0],
+    [-0.00001, ">99.9 %", 0],
+    [Math.log(0.5), "50 %", 2],
+    [Math.log(0.031), "3.1 %", 4],
+    [-20, "<0.1 %", 4],
+  ])("of %d is %s", (logprob, told, tint) => {
+    expect(percent(logprob)).toBe(told);
+    expect(doubt(logprob)).toBe(tint);
+  });
+
+  test("is told beside what else could have stood there", () => {
+    const one = { token: " yes", logprob: -1, top_logprobs: [{ token: " yes", logprob: -1 }, { token: " no", logprob: -1.2 }] };
+    expect(others(one).map((other) => named(other.token))).toEqual(["␣no"]);
+  });
 });
 
 describe("the tree of a trace", () => {
@@ -52,6 +83,8 @@ describe("messages", () => {
     const call = { id: "1", function: { name: "sql_query", arguments: '{"sql": "SELECT 1"}' } };
     const talk = talkOf([{ role: "user", content: "Hi" }, { role: "assistant", content: null, tool_calls: [call] }, offered]);
     expect(talk?.offered).toEqual(["rag_search"]);
+    const beside = talkOf({ messages: [{ role: "user", content: "Hi" }], tools: [offered.content] });
+    expect(beside?.offered).toEqual(["rag_search"]);
     expect(talk?.messages.map(({ role }) => role)).toEqual(["user", "assistant"]);
     expect(talk?.messages[1]?.calls).toEqual([{ name: "sql_query", arguments: { sql: "SELECT 1" } }]);
   });

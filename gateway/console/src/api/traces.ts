@@ -35,6 +35,8 @@ export interface TraceRow {
   models: string[];
   adapter: string | null;
   tokens: Tokens;
+  /** In US dollars; null where nothing says what it cost. */
+  cost: number | null;
   spans: number;
   errors: number;
   scores: Score[];
@@ -55,6 +57,22 @@ export interface Span {
   model: string | null;
   adapter: string | null;
   tokens: Tokens | null;
+  cost: number | null;
+}
+
+export interface Scored {
+  token: string;
+  logprob: number;
+}
+
+export interface ScoredToken extends Scored {
+  top_logprobs: Scored[];
+}
+
+/** The first tokens of an answer, with natural logarithms of their probabilities; `tokens` is how many there were. */
+export interface Logprobs {
+  tokens: number;
+  content: ScoredToken[];
 }
 
 export interface Trace extends TraceRow {
@@ -68,6 +86,7 @@ export interface SpanDetail {
   output: unknown;
   metadata: Record<string, unknown>;
   parameters: Record<string, unknown>;
+  logprobs: Logprobs | null;
   cut: boolean;
 }
 

@@ -23,6 +23,13 @@ export function duration(ms: number): string {
   return `${Math.floor(ms / 60_000)} min ${Math.round((ms % 60_000) / 1000)} s`;
 }
 
+/** US dollars; a small sum with the digits that say something. */
+export function money(dollars: number): string {
+  if (dollars === 0) return "$0";
+  if (dollars < 0.01) return `$${Number(dollars.toPrecision(2)).toFixed(Math.min(10, 1 - Math.floor(Math.log10(dollars))))}`;
+  return `$${dollars.toFixed(dollars < 1 ? 3 : 2)}`;
+}
+
 export function ago(date: string): string {
   const seconds = (Date.parse(date) - Date.now()) / 1000;
   if (Number.isNaN(seconds)) return "";

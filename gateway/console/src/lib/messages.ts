@@ -37,7 +37,8 @@ const ROLES: Record<string, Said["role"]> = {
 export function talkOf(value: unknown): Talk | null {
   const list = Array.isArray(value) ? value : isRaw(value) && Array.isArray(value["messages"]) ? value["messages"] : [value];
   if (list.length === 0 || !list.every((one) => roleOf(one) !== null)) return null;
-  const offered = list.map(offeredTool).filter((name) => name !== null);
+  const beside = isRaw(value) && Array.isArray(value["tools"]) ? value["tools"].map(toolName) : [];
+  const offered = [...list.map(offeredTool), ...beside].filter((name) => name !== null);
   return { messages: list.filter((one) => offeredTool(one) === null).map(said), offered };
 }
 
@@ -48,10 +49,11 @@ function roleOf(value: unknown): Said["role"] | null {
 }
 
 /** Langfuse's handler writes the tools of a request between its messages. */
-function offeredTool(value: unknown): string | null {
-  const content = isRaw(value) ? value["content"] : null;
-  if (!isRaw(content) || content["type"] !== "function" || !isRaw(content["function"])) return null;
-  return String(content["function"]["name"] ?? "");
+const offeredTool = (value: unknown) => toolName(isRaw(value) ? value["content"] : null);
+
+function toolName(tool: unknown): string | null {
+  if (!isRaw(tool) || tool["type"] !== "function" || !isRaw(tool["function"])) return null;
+  return String(tool["function"]["name"] ?? "");
 }
 
 function said(value: unknown): Said {
