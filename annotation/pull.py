@@ -81,6 +81,8 @@ def judgement_of(task_id: str, annotation: Json, people: dict[int, str]) -> Judg
             reasons=sorted(given.get(("reasons", "choices"), {}).get("choices", [])),
             comment=_text(given, "comment"),
             correction=_text(given, "correction") or None,
+            left_stars=_stars(given, "left_stars"),
+            right_stars=_stars(given, "right_stars"),
             annotator=_name(annotation["completed_by"], people),
             seconds=max(0.0, annotation["lead_time"]) if annotation.get("lead_time") is not None else None,
             at=datetime.fromisoformat(annotation["updated_at"]),
@@ -102,6 +104,11 @@ def _choice(given: dict[tuple[str, str], Json]) -> Choice:
 def _text(given: dict[tuple[str, str], Json], name: str) -> str:
     text = given.get((name, "textarea"), {}).get("text", [])
     return text if isinstance(text, str) else "\n".join(text)
+
+
+def _stars(given: dict[tuple[str, str], Json], name: str) -> int | None:
+    """None where no star was given, or all were taken back (0)."""
+    return given.get((name, "rating"), {}).get("rating") or None
 
 
 def _name(who: Any, people: dict[int, str]) -> str:

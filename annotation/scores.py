@@ -39,6 +39,8 @@ def scores_of(task: Task, judgement: Judgement) -> list[Score]:
     for side, answer, other in sides:
         if about := _about(answer, other):
             metadata: dict[str, Any] = {"task": task.task_id, "reasons": judgement.reasons}
+            if stars := getattr(judgement, f"{side}_stars"):
+                metadata["stars"] = stars
             if other.trace:
                 metadata["other"] = other.trace.model_dump(mode="json")
             score: Score = {

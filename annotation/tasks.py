@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from rlhf.records import UTC_TIME, Message, PreferenceRow, Trace, canonical, now
+from rlhf.records import UTC_TIME, Message, PreferenceRow, Stars, Trace, canonical, now
 
 Choice = Literal["left", "right", "tie", "both_bad"]
 Side = Literal["left", "right"]
@@ -102,6 +102,9 @@ class Judgement(_Strict):
     comment: str = ""
     correction: str | None = None
     """The answer as it should have been; an empty one is none."""
+    left_stars: Stars | None = None
+    """How good each answer is by itself, from 1 to 5."""
+    right_stars: Stars | None = None
     annotator: str = Field(min_length=1)
     seconds: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     """How long the person took."""
@@ -167,7 +170,8 @@ def preferences(task: Task, judgement: Judgement) -> list[PreferenceRow]:
 
     A choice gives one row; a tie and "both bad" give none. A correction gives one more: it is preferred to
     the answer that was chosen, and where none was, to each of the two with half the weight. A task with a
-    known answer tests the annotator and gives nothing.
+    known answer tests the annotator and gives nothing. Stars go with the answer that they were given to; they
+    decide nothing.
 
     Raises:
         ValueError: the judgement is on another task.
@@ -209,7 +213,16 @@ def _row(
         chosen_trace=chosen.trace,
         rejected_trace=rejected.trace,
         at=judgement.at,
+        chosen_stars=_stars(task, judgement, chosen),
+        rejected_stars=_stars(task, judgement, rejected),
     )
+
+
+def _stars(task: Task, judgement: Judgement, answer: Answer) -> int | None:
+    """Those of an answer; a corrected one has none."""
+    if answer is task.left:
+        return judgement.left_stars
+    return judgement.right_stars if answer is task.right else None
 
 
 def _mended(answer: Answer, correction: str) -> Answer:

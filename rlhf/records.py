@@ -24,6 +24,8 @@ from pydantic_core import PydanticSerializationError
 
 from rlhf.errors import BadRecords
 
+Stars = Annotated[int, Field(ge=1, le=5)]
+STARS = ("chosen_stars", "rejected_stars")
 Source = Literal["choice", "thumbs", "correction", "rule", "judge"]
 UTC_TIME = AfterValidator(lambda at: at.astimezone(UTC))
 UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -87,6 +89,9 @@ class PreferenceRow(Strict):
     rejected_trace: Trace | None = None
     at: Annotated[AwareDatetime, UTC_TIME] | None = None
     """When the preference was given, with its offset; null where nobody wrote it down."""
+    chosen_stars: Stars | None = None
+    """How good an annotator found the chosen answer by itself. Not there where nobody said."""
+    rejected_stars: Stars | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -108,11 +113,11 @@ class PreferenceRow(Strict):
         return self
 
     def plain(self) -> dict[str, Any]:
-        """As JSON, the columns in their fixed order."""
+        """As JSON, the columns in their fixed order; stars only where they were given."""
         row = self.model_dump(mode="json")
         for column in ("prompt", "chosen", "rejected"):
             row[column] = [message.plain() for message in getattr(self, column)]
-        return row
+        return {name: value for name, value in row.items() if name not in STARS or value is not None}
 
     def line(self) -> str:
         """As one line of JSON, without its end."""

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from gateway.wire import Text
+from rlhf.records import Stars
 
 Choice = Literal["left", "right", "tie", "both_bad"]
 Format = Literal["jsonl", "trl", "trlx", "csv"]
@@ -35,6 +36,9 @@ class JudgementIn(BaseModel):
     comment: Text = Field(default="", max_length=5_000)
     correction: Text | None = Field(default=None, max_length=100_000)
     """The answer as it should have been."""
+    left_stars: Stars | None = None
+    """How good each answer is by itself."""
+    right_stars: Stars | None = None
     seconds: float | None = Field(default=None, ge=0, le=86_400)
 
 

@@ -126,6 +126,8 @@ class Annotations:
             row.reasons = list(given.reasons) if given else []
             row.comment = given.comment if given else ""
             row.correction = given.correction if given else None
+            row.left_stars = given.left_stars if given else None
+            row.right_stars = given.right_stars if given else None
             row.seconds = given.seconds if given else None
             row.updated_at = datetime.now(UTC)
             await session.flush()

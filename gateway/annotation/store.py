@@ -42,6 +42,8 @@ class AnnotationJudgement(Base):
     reasons: Mapped[list[str]]
     comment: Mapped[str]
     correction: Mapped[str | None]
+    left_stars: Mapped[int | None]
+    right_stars: Mapped[int | None]
     seconds: Mapped[float | None]
     updated_at: Mapped[datetime]
 

@@ -22,12 +22,12 @@ from rlhf.data.chunks import pieces
 from rlhf.data.texts import in_json, in_value
 from rlhf.data.tokens import Tokens
 from rlhf.errors import DatasetError
-from rlhf.records import canonical
+from rlhf.records import STARS, canonical
 
 Columns = dict[str, Any]
 LINEAGE = frozenset(
     {"pair_id", "row_id", "session", "user", "at", "source", "weight"}
-    | {"trace", "chosen_trace", "rejected_trace"}
+    | {"trace", "chosen_trace", "rejected_trace", *STARS}
 )
 """Columns that say where a row comes from: no step changes them."""
 ANSWERS = ("chosen", "rejected", "completion", "output")

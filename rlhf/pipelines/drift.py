@@ -13,9 +13,22 @@ from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from typing import Any
 
+from rlhf.records import STARS
+
 Row = dict[str, Any]
 BESIDE = frozenset(
-    ("pair_id", "source", "weight", "session", "user", "chosen_trace", "rejected_trace", "trace", "at")
+    (
+        "pair_id",
+        "source",
+        "weight",
+        "session",
+        "user",
+        "chosen_trace",
+        "rejected_trace",
+        "trace",
+        "at",
+        *STARS,
+    )
 )
 """Columns that say where a row comes from, not what it teaches."""
 Profile = dict[str, dict[str, int]]

@@ -53,6 +53,7 @@ def test_markup_stays_text_and_a_verdict_reaches_the_record(
         assert page.evaluate("window.attacked") is None
         assert page.evaluate(MARKS) == 0
         page.keyboard.press("2")
+        page.locator("[role=radio][aria-posinset='4']").first.click()
         # Typed and not "added": Label Studio takes it along all the same.
         page.get_by_placeholder("The answer as it should have been").fill("<i>Better</i>")
         page.get_by_role("button", name="Submit").click()
@@ -62,5 +63,6 @@ def test_markup_stays_text_and_a_verdict_reaches_the_record(
     (judgement,) = Record(tmp_path).judgements()
     assert (judgement.choice, judgement.annotator) == ("right", USER)
     assert judgement.correction == "<i>Better</i>"
+    assert (judgement.left_stars, judgement.right_stars) == (4, None)
     assert judgement.seconds is not None
     assert Record(tmp_path).rows() == preferences(task, judgement)

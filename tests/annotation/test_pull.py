@@ -39,6 +39,14 @@ def results(choice: str | None, **texts: str) -> list[dict[str, Any]]:
     return [{**entry, "to_name": "prompt"} for entry in found]
 
 
+def stars(**given: int) -> list[dict[str, Any]]:
+    """Of the answer on each side."""
+    return [
+        {"from_name": f"{side}_stars", "to_name": side, "type": "rating", "value": {"rating": count}}
+        for side, count in given.items()
+    ]
+
+
 def annotate(server: Studio, project: int, folder: Path, *annotations: dict[str, Any]) -> None:
     """Each {"task_id", "result", ...}."""
     file = folder / "annotations.json"
@@ -62,7 +70,10 @@ def test_rows_are_byte_for_byte_those_of_the_same_judgements(
         project,
         tmp_path,
         {"task_id": "pair-0", "result": [*results("left", comment="Näher dran"), reasons], "lead_time": 4.5},
-        {"task_id": "pair-1", "result": results("right", correction="So: <b>größer</b>")},
+        {
+            "task_id": "pair-1",
+            "result": [*results("right", correction="So: <b>größer</b>"), *stars(left=2, right=5)],
+        },
         {"task_id": "pair-2", "result": results("tie")},
         {"task_id": "pair-3", "result": results("both_bad", correction="Best")},
     )
@@ -71,19 +82,21 @@ def test_rows_are_byte_for_byte_those_of_the_same_judgements(
     pulled = {one.task_id: one for one in Record(tmp_path).judgements()}
     # As the console's page would have kept them at those moments.
     expected = []
-    for task, choice, correction in zip(
-        tasks, ("left", "right", "tie", "both_bad"), (None, "So: <b>größer</b>", None, "Best"), strict=False
-    ):
+    given: list[dict[str, Any]] = [{}, {"left_stars": 2, "right_stars": 5}, {}, {}]
+    choices, corrections = ("left", "right", "tie", "both_bad"), (None, "So: <b>größer</b>", None, "Best")
+    for task, choice, correction, more in zip(tasks, choices, corrections, given, strict=False):
         own = Judgement(
             task_id=task.task_id,
             choice=choice,  # type: ignore[arg-type]
             correction=correction,
             annotator="somebody",
             at=pulled[task.task_id].at,
+            **more,
         )
         expected += preferences(task, own)
     lines = sorted(row.line() for row in expected)
     assert (tmp_path / "preferences.jsonl").read_text().splitlines() == lines
+    assert '"chosen_stars": 5, "rejected_stars": 2' in "".join(lines)
     first = pulled["pair-0"]
     assert (first.reasons, first.comment, first.seconds) == (["clear"], "Näher dran", 4.5)
     assert first.annotator == USER

@@ -1,5 +1,7 @@
 """Tasks are blind and reproducible, and a judgement becomes the same rows wherever it was given."""
 
+from typing import Any
+
 import pytest
 from pydantic import ValidationError
 
@@ -38,6 +40,31 @@ def test_a_choice_gives_one_row_with_its_lineage() -> None:
     assert (row.chosen_trace.trace_id, row.rejected_trace.generation_id) == ("t0", "u0-g")
     assert (row.source, row.weight, row.session, row.user, row.at) == ("choice", 1.0, "s", "u", AT)
     assert parse(row.line()) == row
+
+
+def test_stars_go_with_their_answers_and_decide_nothing() -> None:
+    task = a_task()
+    good = side_of(task, "good 0")
+    bad = "right" if good == "left" else "left"
+    stars: dict[str, Any] = {f"{good}_stars": 2, f"{bad}_stars": 5}
+    said = judged(task, good, correction="best", **stars)
+    chosen, mended = preferences(task, said)
+    assert (chosen.chosen_stars, chosen.rejected_stars) == (2, 5)
+    assert (mended.chosen_stars, mended.rejected_stars) == (None, 2)  # nobody has rated the correction
+    assert parse(chosen.line()) == chosen
+    assert "chosen_stars" not in mended.plain()
+    del stars[f"{good}_stars"]
+    (one,) = preferences(task, judged(task, good, **stars))
+    assert (one.chosen_stars, one.rejected_stars) == (None, 5)
+    (none,) = preferences(task, judged(task, good))
+    assert not [name for name in none.plain() if "stars" in name]
+    assert preferences(task, judged(task, "tie", left_stars=3, right_stars=3)) == []
+
+
+@pytest.mark.parametrize("stars", [0, 6, 2.5])
+def test_there_are_one_to_five_stars(stars: float) -> None:
+    with pytest.raises(ValidationError, match="left_stars"):
+        judged(a_task(), "left", left_stars=stars)
 
 
 @pytest.mark.parametrize("choice", ["tie", "both_bad"])

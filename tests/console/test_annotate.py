@@ -108,6 +108,28 @@ def test_nothing_that_was_written_is_lost_by_a_reload_or_a_gateway_that_is_away(
     expect(page.get_by_label("Comment", exact=True)).to_be_hidden()
 
 
+def test_each_answer_gets_its_stars(house: House, open_page: OpenPage) -> None:
+    address = desk(house, pair(1), pair(2))
+    page = open_page(address)
+    left, right = (page.get_by_role("region", name=f"{side} answer") for side in ("Left", "Right"))
+    chosen = left.locator("li.assistant").inner_text()
+    for side, given in ((left, "2 stars"), (right, "5 stars")):
+        side.get_by_role("radio", name=given).focus()
+        page.keyboard.press("Space")
+    page.reload()
+    expect(right.get_by_role("radio", name="5 stars")).to_be_checked()
+    right.get_by_role("radio", name="5 stars").focus()
+    page.keyboard.press("1")  # a star that was just given keeps no key from judging
+    judged(page, 1, 2)
+    expect(page.get_by_role("radio", checked=True)).to_have_count(0)
+    (row,) = exported(house, address)
+    assert (row["chosen_stars"], row["rejected_stars"]) == (2, 5)
+    assert row["chosen"][0]["content"] in chosen
+    page.keyboard.press("u")
+    expect(left.get_by_role("radio", name="2 stars")).to_be_checked()
+    assert not _faults(page)
+
+
 def test_digits_in_a_comment_are_no_judgement(house: House, open_page: OpenPage) -> None:
     page = open_page(desk(house, pair(1)))
     page.get_by_role("button", name="Comment or correction").click()

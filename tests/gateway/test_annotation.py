@@ -114,15 +114,17 @@ async def test_pairs_are_judged_one_after_the_other_and_become_rows(any_gateway:
 async def test_rows_are_those_that_any_other_tool_would_make(gateway: Gateway, tmp_path: Any) -> None:
     """Byte for byte: the page and Label Studio go through one function."""
     annotator = await room(gateway, row(1))
-    await annotator.judge((await annotator.next())["task"], "right", comment="x")
+    rated: dict[str, Any] = {"left_stars": 2, "right_stars": 4}
+    await annotator.judge((await annotator.next())["task"], "right", comment="x", **rated)
     (line,) = (await annotator.export()).splitlines()
     (tmp_path / "pairs.jsonl").write_bytes(lines(row(1)))
     (task,) = read_tasks(tmp_path / "pairs.jsonl")
     at = parse(line).at
     assert at is not None
-    judgement = Judgement(task_id=task.task_id, choice="right", annotator="somebody", at=at)
+    judgement = Judgement(task_id=task.task_id, choice="right", annotator="somebody", at=at, **rated)
     (expected,) = preferences(task, judgement)
     assert line == expected.line()
+    assert (expected.chosen_stars, expected.rejected_stars) == (4, 2)
 
 
 async def test_nobody_learns_which_model_is_which(any_gateway: Gateway) -> None:

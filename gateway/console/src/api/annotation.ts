@@ -17,6 +17,8 @@ export interface Judgement {
   reasons: string[];
   comment: string;
   correction: string | null;
+  left_stars: number | null;
+  right_stars: number | null;
   seconds: number | null;
 }
 

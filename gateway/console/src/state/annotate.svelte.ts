@@ -16,8 +16,13 @@ interface Draft {
   reasons: string[];
   comment: string;
   correction: string;
+  stars: Stars;
   seconds: number;
 }
+
+/** How good each answer is by itself, from 1 to 5. */
+export type Stars = Record<"left" | "right", number | null>;
+const NO_STARS: Stars = { left: null, right: null };
 
 /**
  * One annotator at work. What was written lies in this tab's storage too, so that neither a reload nor a gateway that
@@ -29,6 +34,7 @@ export class Judging {
   reasons = $state<string[]>([]);
   comment = $state("");
   correction = $state("");
+  stars = $state<Stars>({ ...NO_STARS });
   before = $state<Choice | null>(null);
   seconds = $state(0);
   busy = $state(false);
@@ -57,6 +63,8 @@ export class Judging {
       reasons: [...this.reasons],
       comment: this.comment.trim(),
       correction: this.correction.trim() || null,
+      left_stars: this.stars.left,
+      right_stars: this.stars.right,
       seconds: Math.round(this.seconds * 10) / 10,
     };
     this.keep();
@@ -96,8 +104,8 @@ export class Judging {
 
   keep(): void {
     if (!this.task) return;
-    const { reasons, comment, correction, seconds } = this;
-    store(this.task.id, { reasons: [...reasons], comment, correction, seconds });
+    const { reasons, comment, correction, stars, seconds } = this;
+    store(this.task.id, { reasons: [...reasons], comment, correction, stars: { ...stars }, seconds });
   }
 
   async #leave(send: () => Promise<Progress>, said: string, retry: () => Promise<void>): Promise<void> {
@@ -120,6 +128,7 @@ export class Judging {
     this.reasons = draft?.reasons ?? [];
     this.comment = draft?.comment ?? "";
     this.correction = draft?.correction ?? "";
+    this.stars = { ...NO_STARS, ...draft?.stars };
     this.seconds = draft?.seconds ?? 0;
     this.keep();
   }
@@ -144,8 +153,9 @@ export class Judging {
 
 function asDraft(judgement: Judgement | null): Draft | null {
   if (!judgement) return null;
-  const { reasons, comment, correction, seconds } = judgement;
-  return { reasons, comment, correction: correction ?? "", seconds: seconds ?? 0 };
+  const { reasons, comment, correction, left_stars, right_stars, seconds } = judgement;
+  const stars = { left: left_stars, right: right_stars };
+  return { reasons, comment, correction: correction ?? "", stars, seconds: seconds ?? 0 };
 }
 
 /** By the public part of the key too: another annotator at the same screen does not read these words. */
