@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Header, Query, Response
-from starlette.responses import JSONResponse
+from starlette.responses import FileResponse, JSONResponse
 
 from gateway.deps import AskedProjectDep, CallerDep, RequestId, ServicesDep, needs
-from gateway.jobs.schemas import ApprovalIn, JobDetail, JobIn, JobOut, LineOut
+from gateway.jobs.comparison import comparison, report_of
+from gateway.jobs.schemas import ApprovalIn, ComparisonOut, JobDetail, JobIn, JobOut, LineOut
 from gateway.jobs.start import Starter, start
 from gateway.policy import Scope
 from gateway.sse import EventStream
@@ -16,6 +17,8 @@ from gateway.wire import Items
 from rlhf.jobs import ENDED, State
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], dependencies=[needs(Scope.MANAGE)])
+PICTURES_ALONE = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox"
+"""Content-Security-Policy of a report: it repeats what models wrote, and may run nothing."""
 
 
 @router.get("")
@@ -91,6 +94,19 @@ async def log(
 ) -> Items[LineOut]:
     """What it said after line `after`."""
     return Items(items=await services.jobs.log(caller, job_id, after))
+
+
+@router.get("/{job_id}/comparison")
+async def compared(job_id: str, services: ServicesDep, caller: CallerDep) -> ComparisonOut:
+    """What an evaluation has found: base, what is live and the candidate side by side."""
+    return comparison(await services.jobs.get(caller, job_id))
+
+
+@router.get("/{job_id}/report", response_class=FileResponse)
+async def report(job_id: str, services: ServicesDep, caller: CallerDep) -> FileResponse:
+    """The same as a page, with pictures and answers."""
+    page = await report_of(await services.jobs.get(caller, job_id), services.settings.objects)
+    return FileResponse(page, media_type="text/html", headers={"Content-Security-Policy": PICTURES_ALONE})
 
 
 @router.get("/{job_id}/events")

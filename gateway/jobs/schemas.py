@@ -41,6 +41,32 @@ class TrainIn(_Asked):
     """Version of the registry to go on from: `NAME`, which is what is live, or `NAME@VERSION`."""
 
 
+class EvaluateIn(_Asked):
+    """Compare an adapter of the registry with what is live under its name and with the base, in the model
+    server, on the held-out rows of a dataset; nothing is promoted.
+    """
+
+    kind: Literal["evaluate"]
+    name: str = Field(pattern=f"^{NAME}$")
+    """Of the adapter."""
+    version: str = Field(default="candidate", pattern=r"^[A-Za-z0-9:_-]{1,80}$")
+    """Digits of its digest, or an alias."""
+    dataset: str
+    """Id or name of a dataset of preferences that was built."""
+    judge: Literal["like_chosen", "cite_first", "model", "reward"] = "like_chosen"
+    """Two rules, a model of the server, or a reward model."""
+    judge_model: str = Field(default="", max_length=4096)
+    """Of the judge `model`: its id in the server. Of `reward`: the folder of its training, for admins."""
+    prompts: int | None = Field(default=None, ge=1, le=2000)
+    """Held-out prompts that are answered, at most; null: what the recipe says, as below."""
+    cases: int | None = Field(default=None, ge=0, le=500)
+    """Cases of each kind of the suites: tool calls, SQL execution, retrieval."""
+    likelihood: int | None = Field(default=None, ge=0, le=2000)
+    """Answers whose likelihood is measured."""
+    seed: int | None = Field(default=None, ge=0, le=2**31)
+    """Draws the cases."""
+
+
 class PipelineIn(_Asked):
     """Run a pipeline. For admins: its steps may name any file of the server."""
 
@@ -55,7 +81,7 @@ class CheckIn(_Asked):
     kind: Literal["check"]
 
 
-JobIn = Annotated[TrainIn | PipelineIn | CheckIn, Field(discriminator="kind")]
+JobIn = Annotated[TrainIn | EvaluateIn | PipelineIn | CheckIn, Field(discriminator="kind")]
 
 
 class ProgressOut(BaseModel):
@@ -119,3 +145,50 @@ class ApprovalIn(BaseModel):
     step: str
     approved: bool
     note: str = Field(default="", max_length=2000)
+
+
+class CheckedOut(BaseModel):
+    """What must hold beside the win rate."""
+
+    name: str
+    passed: bool
+    detail: str
+
+
+Shares = dict[str, float]
+
+
+class ComparisonOut(BaseModel):
+    """An adapter beside what is live and the base, as an evaluation has found it. A side is `base`, `current`
+    or `candidate`.
+    """
+
+    job_id: str
+    candidate: str
+    current: str
+    """Models of the server, by id; where nothing is live under the name, `current` is the base."""
+    judge: str
+    verdict: str
+    """`promote`, `reject` or `not enough data`."""
+    reasons: list[str]
+    win_rate: float | None
+    low: float
+    high: float
+    """Of the interval of the win rate."""
+    wins: int
+    losses: int
+    ties: int
+    flips: int
+    """Pairs where the judge said something else when the order was changed."""
+    checks: list[CheckedOut]
+    kept: Shares | None
+    """Share of answers that keep the judge's rule, by side."""
+    length_ratio: float
+    suites: dict[str, dict[str, Shares]]
+    """Suite to side to `count`, `exact`, `valid` and `tool`."""
+    likelihood: dict[str, dict[str, Shares]]
+    """Sort of answers to side to `perplexity`, `kl` and `tokens`."""
+    regression: dict[str, int]
+    """Lines of the regression set that a side fails."""
+    html: str
+    """Where the report is, with pictures and answers side by side; to be read with the same key."""

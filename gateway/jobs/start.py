@@ -9,7 +9,8 @@ from typing import Any
 
 from gateway.datasets.service import Datasets
 from gateway.errors import BadRequest, Forbidden
-from gateway.jobs.schemas import CheckIn, JobIn, PipelineIn, TrainIn
+from gateway.jobs.comparison import EVALUATE, MODEL, REWARD, specification
+from gateway.jobs.schemas import CheckIn, EvaluateIn, JobIn, PipelineIn, TrainIn
 from gateway.jobs.service import JobService
 from gateway.policy import Caller, Scope
 from gateway.projects.store import Project
@@ -17,8 +18,8 @@ from rlhf.beginning import begin_with
 from rlhf.errors import RecipeError, RegistryError, TrainingError
 from rlhf.jobs import Kind, Resource
 from rlhf.methods import known, read_recipe
-from rlhf.products import derived_name, product_of
-from rlhf.registry import Registry
+from rlhf.products import derived_name, product_of, refusal
+from rlhf.registry import Registry, Version
 
 HARMLESS = ("starter", "none")
 """Rows to rehearse that are no file of the server."""
@@ -45,6 +46,7 @@ async def start(services: Starter, caller: Caller, project: Project, wanted: Job
         kind,
         arguments,
         wanted.title or title,
+        EVALUATE if isinstance(wanted, EvaluateIn) else "",
         asked=asked,
         priority=wanted.priority,
         resource=_resource(wanted),
@@ -72,12 +74,45 @@ async def _arguments(
         beside = {"name": name, "project": project.id, "bound": bool(owner), "resource": _resource(wanted)}
         beside |= begun
         return Kind.TRAIN, [recipe, str(folder), beside], f"{wanted.method} on {row.name}"
+    if isinstance(wanted, EvaluateIn):
+        return await _evaluation(services, caller, project, wanted)
     if not caller.has(Scope.ADMIN):
         raise Forbidden(f"Jobs of the kind {wanted.kind!r} may read any file of the server: for admins only.")
     if isinstance(wanted, PipelineIn):
         _plausible(wanted)
         return Kind.PIPELINE, [wanted.spec, wanted.parameters], str(wanted.spec.get("name", "pipeline"))
     return Kind.CHECK, _checked(services.jobs, wanted), "check the models"
+
+
+async def _evaluation(
+    services: Starter, caller: Caller, project: Project, wanted: EvaluateIn
+) -> tuple[Kind, list[Any], str]:
+    row = await services.datasets.ready(project, wanted.dataset)
+    if row.kind != "preference":
+        raise BadRequest(
+            f"{row.name!r} holds {row.kind} rows; adapters are compared on a dataset of preferences that was "
+            "built, with rows that are held out.",
+            param="dataset",
+        )
+    if wanted.judge in (MODEL, REWARD) and not wanted.judge_model:
+        raise BadRequest(f"The judge {wanted.judge!r} needs `judge_model`.", param="judge_model")
+    if wanted.judge == REWARD and not caller.has(Scope.ADMIN):
+        raise Forbidden("The judge 'reward' is a folder of the server: for admins only.")
+    version = await asyncio.to_thread(_adapter, services.registry, caller, project, wanted)
+    content = specification(wanted, version.digest, services.datasets.files.folder(row))
+    await services.jobs.awake()
+    return Kind.PIPELINE, [content, {}], f"evaluate {version.name} {version.short} on {row.name}"
+
+
+def _adapter(registry: Registry, caller: Caller, project: Project, wanted: EvaluateIn) -> Version:
+    _theirs(registry, wanted.name, "" if caller.has(Scope.ADMIN) else project.id)
+    try:
+        version = registry.find(wanted.name, wanted.version)
+    except RegistryError as error:
+        raise BadRequest(str(error), param="version") from error
+    if why := refusal(version.kind):
+        raise BadRequest(f"{version.name!r} is {why}.", param="name")
+    return version
 
 
 def _resource(wanted: JobIn) -> Resource:

@@ -225,8 +225,15 @@ def _let_chats_use(registry: Registry, model: str, given: Deploying, work: Work)
         work.tell(f"chats go on as they were; `loopyard models use {model}` lets them use it")
 
 
+class Reported(Parameters):
+    """Where the report lies."""
+
+    beside: bool = True
+    """Beside the version too, in the place of the one that is there."""
+
+
 def report(work: Work) -> dict[str, Any]:
-    """report.json and report.html, beside the version and as an output."""
+    """report.json and report.html, as an output and beside the version."""
     from rlhf.report import write_report
 
     version, decision = _version(work), work.inputs[DECISION]
@@ -242,7 +249,8 @@ def report(work: Work) -> dict[str, Any]:
         "seconds": 0,
     }
     write_report(work.folder, content)
-    write_report(version.folder, content)
+    if work.parameters.beside:
+        write_report(version.folder, content)
     return {REPORT: {"path": "report.html"}}
 
 
@@ -297,6 +305,7 @@ PROVING: tuple[Kind, ...] = (
     Kind(
         "report",
         report,
+        Reported,
         inputs={
             VERSION: VERSION,
             DECISION: DECISION,

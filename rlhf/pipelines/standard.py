@@ -16,6 +16,7 @@ from rlhf.data.limit import refuse_large
 from rlhf.data.steps import Declared
 from rlhf.errors import DatasetError, TrainingError
 from rlhf.jobs import APPROVAL
+from rlhf.pipelines.comparing import COMPARING
 from rlhf.pipelines.gathering import GATHERING, people_of
 from rlhf.pipelines.kinds import Kind, Parameters, Work
 from rlhf.pipelines.proving import PROVING, recipe_of
@@ -297,5 +298,6 @@ KINDS: tuple[Kind, ...] = (
         cached=False,
     ),
     *PROVING,
+    *COMPARING,
     *KEEPING,
 )

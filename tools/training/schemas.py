@@ -66,6 +66,55 @@ class JobList(_Answer):
         return "\n".join(item.text() for item in self.items) or "There are no jobs."
 
 
+class CheckItem(_Answer):
+    """What must hold beside the win rate."""
+
+    name: str
+    passed: bool
+    detail: str
+
+
+class Compared(_Answer):
+    """An adapter beside what is live and the base. A side is `base`, `current` or `candidate`."""
+
+    job_id: str
+    candidate: str
+    current: str
+    judge: str
+    verdict: str
+    reasons: list[str]
+    win_rate: float | None
+    low: float
+    high: float
+    wins: int
+    losses: int
+    ties: int
+    flips: int
+    checks: list[CheckItem]
+    kept: dict[str, float] | None
+    length_ratio: float
+    suites: dict[str, dict[str, dict[str, float]]]
+    likelihood: dict[str, dict[str, dict[str, float]]]
+    regression: dict[str, int]
+    html: str
+
+    def text(self) -> str:
+        """Verdict, win rate, suites by side, and where the page is."""
+        rate = "nothing was decided" if self.win_rate is None else f"win rate {self.win_rate:.2f}"
+        counts = f"{self.wins} wins, {self.losses} losses, {self.ties} ties"
+        lines = [f"{self.candidate} beside {self.current}: {self.verdict}"]
+        lines.append(f"{rate} ({self.low:.2f} to {self.high:.2f}), {counts}, judged by {self.judge}")
+        lines += self.reasons
+        lines += [f"failed: {check.name}, {check.detail}" for check in self.checks if not check.passed]
+        for suite, sides in self.suites.items():
+            shares = [f"{side} {row['exact']:.1%}" for side, row in sides.items() if row.get("count")]
+            lines += [f"{suite}, exact: {', '.join(shares)}"] if shares else []
+        for what, sides in self.likelihood.items():
+            figures = ", ".join(f"{side} {row['perplexity']:.3f}" for side, row in sides.items())
+            lines.append(f"perplexity of {what}: {figures}")
+        return "\n".join([*lines, f"Report: {self.html}"])
+
+
 class Line(_Answer):
     """One line of a log."""
 
