@@ -10,6 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from rlhf.data.check import Report
+    from rlhf.data.step import Step
 
 
 class Format(StrEnum):
@@ -52,6 +53,17 @@ FolderArgument = Annotated[Path, typer.Argument(help="A folder that `dataset bui
 STARTER = Path(__file__).parent / "starter" / "model"
 KindOption = Annotated[
     KindName | None, typer.Option("--kind", help="What the rows are; otherwise their columns say it.")
+]
+MapOption = Annotated[
+    list[str] | None,
+    typer.Option("--map", help="COLUMN_OF_ROW=COLUMN_OF_FILE, such as output=reply; repeatable."),
+]
+StepsOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="YAML list of what is done to rows (- is the standard input): map, clean, template, chunk, "
+        "limit; negatives, synthesise, augment once they are split."
+    ),
 ]
 MemoryOption = Annotated[int, typer.Option(help="Megabytes that it may take; 0 is no limit.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
@@ -100,6 +112,45 @@ def validate_file(
     typer.echo(json.dumps({"rows": report.rows, **counts, "findings": findings}, ensure_ascii=False))
 
 
+@app.command("preview")
+def preview_file(
+    file: Annotated[Path, typer.Argument(help="JSON lines, CSV or Parquet.")],
+    mapping: MapOption = None,
+    steps: StepsOption = None,
+    kind: KindOption = None,
+    rows: Annotated[int, typer.Option(help="Rows that are shown.")] = 5,
+    name: Annotated[str, typer.Option(help="What errors call the file.")] = "",
+    memory: MemoryOption = 0,
+) -> None:
+    """Show what the first rows of a file would be, as one JSON object; nothing is written.
+
+    Example: [bold]python -m rlhf dataset preview faq.csv --map instruction=question --map output=reply[/]
+    """
+    import json
+
+    from rlhf.data.build import Plan
+    from rlhf.data.preview import preview
+
+    limit_memory(memory)
+    plan = Plan(kind=kind.value if kind else None, steps=_declared(mapping, steps))
+    typer.echo(json.dumps(preview(file, name or str(file), plan, rows), ensure_ascii=False))
+
+
+def _declared(mapping: list[str] | None, steps: Path | None) -> tuple[Step, ...]:
+    """The mapping as the first step, and those of a file. DatasetError."""
+    from rlhf.data.steps import read_steps, steps_of
+    from rlhf.errors import DatasetError
+
+    columns = {}
+    for one in mapping or ():
+        target, equals, source = one.partition("=")
+        if not (target and equals and source):
+            raise DatasetError(f"`--map {one}` is no mapping; write COLUMN_OF_ROW=COLUMN_OF_FILE")
+        columns[target] = source
+    first = steps_of([{"map": {"columns": columns}}]) if columns else ()
+    return (*first, *(read_steps(steps) if steps else ()))
+
+
 def limit_memory(memory: int) -> None:
     """Keep this process below so many megabytes; 0 is no limit."""
     import resource
@@ -132,10 +183,8 @@ def build_dataset(
         ),
     ] = False,
     kind: KindOption = None,
-    steps: Annotated[
-        Path | None,
-        typer.Option(help="YAML list of what is done to rows first: clean, template, chunk, limit."),
-    ] = None,
+    mapping: MapOption = None,
+    steps: StepsOption = None,
     base: Annotated[
         Path | None, typer.Option(help="Folder of the base model, whose tokenizer counts tokens.")
     ] = None,
@@ -154,11 +203,10 @@ def build_dataset(
 
     from rlhf.data.build import Plan, build
     from rlhf.data.split import KEYS
-    from rlhf.data.steps import read_steps
     from rlhf.settings import Settings
 
     keys = tuple(key for key in KEYS if not (users_may_cross and key == "user"))
-    declared = read_steps(steps) if steps else ()
+    declared = _declared(mapping, steps)
     plan = Plan(held_out, seed, redact_pii, keys, kind.value if kind else None, declared, base)
     manifest, report = build(files, out, plan, Settings.from_environment().rows_megabytes)
     if as_json:

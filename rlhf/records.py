@@ -26,9 +26,11 @@ from rlhf.errors import BadRecords
 
 Stars = Annotated[int, Field(ge=1, le=5)]
 STARS = ("chosen_stars", "rejected_stars")
-Source = Literal["choice", "thumbs", "correction", "rule", "judge"]
+Source = Literal["choice", "thumbs", "correction", "rule", "judge", "documents", "synthetic"]
 UTC_TIME = AfterValidator(lambda at: at.astimezone(UTC))
 UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+RARE = ("passage", "made")
+"""Columns of rows that were made, of documents or of other rows."""
 REASONS = 3
 """How many faults of one row are named."""
 
@@ -71,6 +73,16 @@ class Trace(Strict):
     model: str
 
 
+class Made(Strict):
+    """How a row was made from another one."""
+
+    step: str
+    of: str
+    """Name of the other row."""
+    by: str
+    """A model's id, or "rules"."""
+
+
 class PreferenceRow(Strict):
     """Two answers to one prompt, of which one was preferred."""
 
@@ -92,6 +104,7 @@ class PreferenceRow(Strict):
     chosen_stars: Stars | None = None
     """How good an annotator found the chosen answer by itself. Not there where nobody said."""
     rejected_stars: Stars | None = None
+    made: Made | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -114,7 +127,7 @@ class PreferenceRow(Strict):
 
     def plain(self) -> dict[str, Any]:
         """As JSON, the columns in their fixed order; stars only where they were given."""
-        row = self.model_dump(mode="json")
+        row = without_nothing(self.model_dump(mode="json"))
         for column in ("prompt", "chosen", "rejected"):
             row[column] = [message.plain() for message in getattr(self, column)]
         return {name: value for name, value in row.items() if name not in STARS or value is not None}
@@ -126,6 +139,11 @@ class PreferenceRow(Strict):
     def digest(self) -> str:
         """SHA-256 of the row, whatever the order of its keys."""
         return sha256(canonical(self.plain())).hexdigest()
+
+
+def without_nothing(row: dict[str, Any]) -> dict[str, Any]:
+    """A row's columns; of those that few rows have, only what is there: the others' digests stay."""
+    return {name: value for name, value in row.items() if value is not None or name not in RARE}
 
 
 def canonical(value: object) -> bytes:

@@ -10,9 +10,32 @@ from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 from pydantic import AwareDatetime, Field, model_validator
 
-from rlhf.records import UTC_TIME, Message, PreferenceRow, Source, Strict, Trace, canonical, scan_shape
+from rlhf.records import (
+    UTC_TIME,
+    Made,
+    Message,
+    PreferenceRow,
+    Source,
+    Strict,
+    Trace,
+    canonical,
+    scan_shape,
+    without_nothing,
+)
 
 Text = Annotated[str, Field(min_length=1)]
+
+
+class Passage(Strict):
+    """The passage of a document that a row is about."""
+
+    document: str
+    name: str
+    """Of the document's file."""
+    page: int | None = None
+    section: str | None = None
+    chunk: int
+    """Place of the passage in its document, from 0."""
 
 
 class Row(Strict):
@@ -26,6 +49,8 @@ class Row(Strict):
     user: str | None = None
     trace: Trace | None = None
     at: Annotated[AwareDatetime, UTC_TIME] | None = None
+    passage: Passage | None = None
+    made: Made | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -37,7 +62,7 @@ class Row(Strict):
 
     def plain(self) -> dict[str, Any]:
         """As JSON."""
-        row = self.model_dump(mode="json")
+        row = without_nothing(self.model_dump(mode="json"))
         for column in ("prompt", "completion"):
             if column in row:
                 row[column] = [message.plain() for message in getattr(self, column)]
@@ -93,7 +118,9 @@ class SftRow(Answered):
                 raise ValueError("messages has no message of the assistant")
             first = roles.index("assistant")
             row |= {"prompt": said[:first], "completion": said[first:]}
-        elif "instruction" in row and "output" in row and "prompt" not in row:
+        elif {"instruction", "output"} & set(row) and "prompt" not in row:
+            if absent := {"instruction", "output"} - set(row):
+                raise ValueError(f"has no {min(absent)}")
             parts = [str(row.pop(name, "") or "") for name in ("instruction", "input")]
             asked = "\n\n".join(part for part in parts if part)
             row["prompt"] = [{"role": "user", "content": asked}]

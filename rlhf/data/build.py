@@ -6,15 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rlhf.data.asking import from_settings
 from rlhf.data.check import Report, check_rows, content_key
+from rlhf.data.columns import Map, made_by, refuse_unknown
 from rlhf.data.folder import digest, write_dataset
-from rlhf.data.kinds import Name, RowKind, kind_of
+from rlhf.data.kinds import Name, RowKind, kind_of, nearest
 from rlhf.data.limit import MEGABYTES, refuse_large
 from rlhf.data.near import THRESHOLD
 from rlhf.data.pii import configured, redact_row
-from rlhf.data.read import Placed, nearest, read_files, recognised
+from rlhf.data.read import Placed, first_columns, read_files, recognised
 from rlhf.data.split import KEYS, Key, split
-from rlhf.data.steps import Preparation, Step, Template, declared, refuse_unfit
+from rlhf.data.step import Means, Sides, SideStep, Step, Watch
+from rlhf.data.steps import Preparation, Template, declared, refuse_unfit
 from rlhf.data.texts import Kept, texts_of
 from rlhf.data.tokens import Tokens
 from rlhf.errors import BadRecords, RecipeError
@@ -33,6 +36,7 @@ class Plan:
         kind: of the rows; None recognises it.
         steps: what is done to rows before they are checked.
         base: transformers folder whose tokenizer counts; None is that of the method that reads the kind.
+        origin: how rows came about that were made of documents: `by` whom, with which settings and counts.
     """
 
     held_out: float = 0.2
@@ -42,6 +46,7 @@ class Plan:
     kind: Name | None = None
     steps: tuple[Step, ...] = ()
     base: Path | None = None
+    origin: dict[str, Any] | None = None
 
     def transform(self, tokens: Tokens) -> dict[str, Any]:
         """What was done, for the manifest; the digest depends on it."""
@@ -55,6 +60,8 @@ class Plan:
         # Only where there are some: without, the digest is what it always was.
         if self.redact_pii:
             done["redacted_by"] = configured().facts
+        if self.origin:
+            done["origin"] = {"by": self.origin["by"], **self.origin["settings"]}
         return done | ({"steps": declared(self.steps), "tokens_by": tokens.by} if self.steps else {})
 
 
@@ -71,11 +78,15 @@ def build(
     return write_dataset(out, train, held_out, facts), report
 
 
+def _unwatched(done: float, text: str) -> None:
+    """Nobody waits."""
+
+
 def build_below(
-    files: Sequence[Path], root: Path, plan: Plan, megabytes: int = MEGABYTES
+    files: Sequence[Path], root: Path, plan: Plan, megabytes: int = MEGABYTES, watch: Watch = _unwatched
 ) -> tuple[dict[str, Any], Report]:
     """The same, into the folder below `root` that the first twelve digits of the digest name."""
-    train, held_out, facts, report = _planned(files, plan, megabytes)
+    train, held_out, facts, report = _planned(files, plan, megabytes, watch)
     own = digest(train, held_out, facts["transform"], facts["kind"])
     return write_dataset(root / own[:12], train, held_out, facts), report
 
@@ -97,14 +108,15 @@ def token_facts(train: Sequence[AnyRow], held_out: Sequence[AnyRow], tokens: Tok
 
 
 def _planned(
-    files: Sequence[Path], plan: Plan, megabytes: int
+    files: Sequence[Path], plan: Plan, megabytes: int, watch: Watch = _unwatched
 ) -> tuple[list[AnyRow], list[AnyRow], dict[str, Any], Report]:
     # Before the kind is recognised, which opens them.
     refuse_large(files, megabytes)
-    kind = _kind(files, plan)
+    kind = kind_planned(files, plan)
     tokens = counter_of(kind.name, plan.base)
     preparation = Preparation(plan.steps, tokens)
     read = read_files(files, kind, preparation if plan.steps else None, megabytes)
+    refuse_misspelt(files, preparation)
     if read.bad:
         raise BadRecords(read.bad)
     redacted: Counter[str] = Counter()
@@ -117,6 +129,7 @@ def _planned(
     useful = [one.row for at, one in enumerate(placed) if at not in report.useless]
     rows = without_duplicates(useful)
     train, held_out = split(rows, plan.held_out, plan.seed, plan.split_by)
+    train, held_out, more = _enriched(train, held_out, plan, watch)
     facts = {
         "kind": read.kind.name,
         "parents": _parents(files, placed),
@@ -127,13 +140,45 @@ def _planned(
         "tokens": token_facts(train, held_out, tokens),
     }
     if plan.steps:
-        facts["steps"] = preparation.report()
+        facts["steps"] = preparation.report() + more
+    if plan.origin:
+        facts["origin"] = plan.origin
     return train, held_out, facts, report
 
 
-def _kind(files: Sequence[Path], plan: Plan) -> RowKind:
-    """The kind that the plan names, that its template makes, or that the files hold. DatasetError."""
+def _enriched(
+    train: list[AnyRow], held_out: list[AnyRow], plan: Plan, watch: Watch
+) -> tuple[list[AnyRow], list[AnyRow], list[dict[str, Any]]]:
+    """Both sides after the steps on sides, and what each of these did."""
+    sides, report = Sides(train, held_out), []
+    means = Means(plan.seed, from_settings, watch)
+    for step in plan.steps:
+        if isinstance(step, SideStep):
+            counts: Counter[str] = Counter()
+            sides, by = step.apply(sides, means, counts)
+            report.append({"step": step.NAME, **counts, **({"by": by} if by else {})})
+    if not report:
+        return train, held_out, []
+    held = sorted(sides.held_out, key=lambda row: row.line())
+    return without_duplicates(sides.train), held, report
+
+
+def refuse_misspelt(files: Sequence[Path], preparation: Preparation) -> None:
+    """Whoever misspells a column is told so, and not in every row what it lacks. DatasetError."""
+    for step, counts in zip(preparation.steps, preparation.counts, strict=True):
+        if isinstance(step, Map) and any(
+            counts["rows"] and counts[f"without {source}"] == counts["rows"]
+            for source in step.columns.values()
+        ):
+            columns = set().union(*map(first_columns, files))
+            absent = {s for s in step.columns.values() if counts[f"without {s}"] == counts["rows"]}
+            refuse_unknown(step, columns - absent, ", ".join(map(str, files)))
+
+
+def kind_planned(files: Sequence[Path], plan: Plan) -> RowKind:
+    """The kind that the plan names, that a template or mapping makes, or that files hold. DatasetError."""
     made = next((set(step.columns) for step in plan.steps if isinstance(step, Template)), set())
+    made = made or made_by(plan.steps, first_columns(files[0]) if files and not plan.kind else ())
     kind = kind_of(plan.kind) if plan.kind else nearest(made) if made else recognised(files)
     refuse_unfit(plan.steps, kind.name)
     return kind

@@ -38,10 +38,17 @@ def card(manifest: dict[str, Any], train: Sequence[AnyRow], held_out: Sequence[A
 - Tokens: {manifest["tokens"]["train"]} to train on, {manifest["tokens"]["held_out"]} held out \
 ({manifest["tokens"]["by"]}).
 - Prepared: {"; ".join(_step(step) for step in manifest.get("steps", [])) or "not asked for"}.
-- Made from: {", ".join(_parent(parent) for parent in manifest["parents"])}.
+{_origin(manifest)}- Made from: {", ".join(_parent(parent) for parent in manifest["parents"])}.
 
 `manifest.json` has the whole digests. Never edit these files: training refuses a dataset that was changed.
 """
+
+
+def _origin(manifest: dict[str, Any]) -> str:
+    """By whom rows of documents were made."""
+    if not (origin := manifest.get("origin")):
+        return ""
+    return f"- Questions of documents by {origin['by']}: {_listed(origin['counts'])}.\n"
 
 
 def _parent(parent: dict[str, Any]) -> str:

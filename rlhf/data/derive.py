@@ -78,7 +78,7 @@ def derive(
 
 def _shared(row: PreferenceRow, trace: Trace | None) -> dict[str, Any]:
     prompt: list[Message] = row.prompt
-    lineage = {"session": row.session, "user": row.user, "at": row.at, "trace": trace}
+    lineage = {"session": row.session, "user": row.user, "at": row.at, "trace": trace, "made": row.made}
     return {"prompt": prompt, "tools": row.tools, "source": row.source, "weight": row.weight, **lineage}
 
 

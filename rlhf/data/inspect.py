@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from rlhf.data.columns import suggested
 from rlhf.data.parquet import parquet_rows
 from rlhf.data.tokens import Tokens
 from rlhf.errors import DatasetError
@@ -137,6 +138,7 @@ def inspect(path: Path, tokens: Tokens | None = None) -> dict[str, Any]:
         "format": found,
         "rows": rows,
         "shape": shape(set(columns)),
+        "suggested": suggested(columns),
         "columns": [column.plain() for column in columns.values()],
         "characters": total,
         "tokens": sum(column.all_tokens() for column in columns.values()),

@@ -119,3 +119,13 @@ def read_by(method: str) -> RowKind:
 def kind_of_row(row: AnyRow) -> RowKind:
     """The kind that a row is of."""
     return next(kind for kind in KINDS.values() if type(row) is kind.row)
+
+
+def nearest(columns: set[str]) -> RowKind:
+    """The kind that columns make, or that they are nearest to."""
+
+    def fit(kind: RowKind) -> tuple[float, int]:
+        return max((len(columns & set(way)) / len(way), len(way)) for way in kind.ways)
+
+    # Of those that fit, the one with most columns: a thumb is an answer with a label.
+    return max(KINDS.values(), key=fit)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rlhf.data.kinds import KINDS, RowKind
+from rlhf.data.kinds import KINDS, RowKind, nearest
 from rlhf.data.limit import MEGABYTES, refuse_large
 from rlhf.data.parquet import parquet_columns
 from rlhf.data.table import csv_columns
@@ -126,7 +126,7 @@ def row_from(columns: Columns, kind: RowKind) -> AnyRow:
 
 def recognised(files: Sequence[Path]) -> RowKind:
     """The kind that the columns of files make, or the nearest. DatasetError where there are several."""
-    kinds = {file: nearest(_first_columns(file)) for file in files}
+    kinds = {file: nearest(first_columns(file)) for file in files}
     if len({kind.name for kind in kinds.values()}) > 1:
         held = ", ".join(f"{file} {kind.name}" for file, kind in kinds.items())
         raise DatasetError(
@@ -135,20 +135,11 @@ def recognised(files: Sequence[Path]) -> RowKind:
     return next(iter(kinds.values()), KINDS["preference"])
 
 
-def _first_columns(file: Path) -> set[str]:
+def first_columns(file: Path) -> set[str]:
+    """The columns that the first rows of a file have."""
     columns: set[str] = set()
     for at, (_, row) in enumerate(columns_of(file, [])):
         if at == LOOKED_AT:
             break
         columns |= set(row)
     return columns
-
-
-def nearest(columns: set[str]) -> RowKind:
-    """The kind that columns make, or that they are nearest to."""
-
-    def fit(kind: RowKind) -> tuple[float, int]:
-        return max((len(columns & set(way)) / len(way), len(way)) for way in kind.ways)
-
-    # Of those that fit, the one with most columns: a thumb is an answer with a label.
-    return max(KINDS.values(), key=fit)

@@ -1,35 +1,36 @@
-"""What is done to rows before they are checked, as one declared list: clean, template, chunk, limit.
+"""What is done to rows, as one declared list: map, clean, template, chunk, limit before they are checked and
+split; negatives, synthesise, augment on the sides of the split.
 
-A step takes the columns of a row and gives those of rows, so a list of steps in any order is one function.
-Each counts what it did; the counts and the list itself are part of the manifest.
+A step of the first sort takes the columns of a row and gives those of rows, so a list of them in any order is
+one function. Each counts what it did; the counts and the list itself are part of the manifest.
 """
 
+import itertools
 import re
+import sys
 import unicodedata
-from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from string import Formatter
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from rlhf.data.augment import Augment
 from rlhf.data.chunks import pieces
+from rlhf.data.columns import Map
+from rlhf.data.negatives import Negatives
+from rlhf.data.step import LINEAGE, Columns, RowStep, SideStep, Step
+from rlhf.data.synthesise import Synthesise
 from rlhf.data.texts import in_json, in_value
 from rlhf.data.tokens import Tokens
 from rlhf.errors import DatasetError
-from rlhf.records import STARS, canonical
+from rlhf.records import canonical
 
-Columns = dict[str, Any]
-LINEAGE = frozenset(
-    {"pair_id", "row_id", "session", "user", "at", "source", "weight"}
-    | {"trace", "chosen_trace", "rejected_trace", *STARS}
-)
-"""Columns that say where a row comes from: no step changes them."""
 ANSWERS = ("chosen", "rejected", "completion", "output")
 ALONE = ("query", "anchor", "positive", "negative")
 """Texts that are read one by one."""
@@ -40,19 +41,7 @@ _LINES = re.compile(r"[ \t]+(?=\n|$)")
 _GAPS = re.compile(r"\n{3,}")
 
 
-class Step(BaseModel):
-    """One step."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-    NAME: ClassVar[str]
-    KINDS: ClassVar[tuple[str, ...]] = ("preference", "kto", "sft", "triplet", "label")
-
-    @abstractmethod
-    def apply(self, row: Columns, tokens: Tokens, counts: Counter[str]) -> Iterator[Columns]:
-        """The rows that one becomes. ValueError where it cannot be done; the text says why."""
-
-
-class Clean(Step):
+class Clean(RowStep):
     """Texts in one form: what looks the same is the same."""
 
     NAME = "clean"
@@ -87,7 +76,7 @@ class Clean(Step):
         return _GAPS.sub("\n\n", _LINES.sub("", text)).strip() if self.whitespace else text
 
 
-class Template(Step):
+class Template(RowStep):
     """Columns written from those of the file: `{question}` stands for the column `question`."""
 
     NAME = "template"
@@ -118,7 +107,7 @@ class Template(Step):
         yield made
 
 
-class Chunk(Step):
+class Chunk(RowStep):
     """A long text becomes rows of at most so many tokens each, which overlap."""
 
     NAME = "chunk"
@@ -150,7 +139,7 @@ class Chunk(Step):
             yield {**row, self.column: piece, "session": session, **named}
 
 
-class Limit(Step):
+class Limit(RowStep):
     """Rows with too many tokens, or too few, are left out."""
 
     NAME = "limit"
@@ -168,7 +157,9 @@ class Limit(Step):
             yield row
 
 
-STEPS: dict[str, type[Step]] = {step.NAME: step for step in (Clean, Template, Chunk, Limit)}
+STEPS: dict[str, type[Step]] = {
+    step.NAME: step for step in (Map, Clean, Template, Chunk, Limit, Negatives, Synthesise, Augment)
+}
 Declared = Annotated[list[dict[str, dict[str, Any] | None]], Field(max_length=20)]
 """A list of steps as it is written: `[{"clean": {}}, {"limit": {"tokens": 512}}]`."""
 
@@ -192,9 +183,10 @@ def steps_of(declared: Sequence[Any]) -> tuple[Step, ...]:
 
 
 def read_steps(path: Path) -> tuple[Step, ...]:
-    """Steps from a YAML file that is a list of them. DatasetError."""
+    """Steps from a YAML file that is a list of them; `-` is the standard input. DatasetError."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = sys.stdin.read() if path == Path("-") else path.read_text(encoding="utf-8")
+        content = yaml.safe_load(text)
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise DatasetError(f"{path} cannot be read: {error}") from error
     if not isinstance(content, list):
@@ -208,17 +200,25 @@ def refuse_unfit(steps: Sequence[Step], kind: str) -> None:
         if kind not in step.KINDS:
             fits = " and ".join(step.KINDS)
             raise DatasetError(f"the step {step.NAME} is for {fits} rows only, not for {kind}")
+    for before, after in itertools.pairwise(steps):
+        if isinstance(before, SideStep) and isinstance(after, RowStep):
+            raise DatasetError(
+                f"the step {after.NAME} comes after {before.NAME}, which is done once rows are split: "
+                "move it before"
+            )
 
 
 @dataclass
 class Preparation:
-    """Steps at work, and what each did."""
+    """Steps that are done to rows one by one, at work, and what each did."""
 
-    steps: Sequence[Step]
+    declared: Sequence[Step]
     tokens: Tokens
+    steps: list[RowStep] = field(init=False)
     counts: list[Counter[str]] = field(init=False)
 
     def __post_init__(self) -> None:
+        self.steps = [step for step in self.declared if isinstance(step, RowStep)]
         self.counts = [Counter() for _ in self.steps]
 
     def __call__(self, row: Columns) -> list[Columns]:
@@ -232,6 +232,19 @@ class Preparation:
     def report(self) -> list[dict[str, Any]]:
         """For the manifest: each step, rows that came to it, and what it did."""
         return [{"step": step.NAME, **counts} for step, counts in zip(self.steps, self.counts, strict=True)]
+
+
+def described() -> list[dict[str, Any]]:
+    """Every step that there is: `name`, `about`, `kinds` and the JSON schema of its `settings`."""
+    return [
+        {
+            "name": name,
+            "about": (step.__doc__ or "").strip(),
+            "kinds": list(step.KINDS),
+            "settings": step.model_json_schema()["properties"],
+        }
+        for name, step in STEPS.items()
+    ]
 
 
 def declared(steps: Sequence[Step]) -> list[dict[str, Any]]:

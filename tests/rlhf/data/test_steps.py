@@ -100,7 +100,10 @@ def test_rows_that_are_too_long_or_too_short_are_left_out_and_counted() -> None:
 @pytest.mark.parametrize(
     ("steps", "said"),
     [
-        (["wash"], "step 1 is `wash`, which is none; there are: clean, template, chunk, limit"),
+        (
+            ["wash"],
+            "step 1 is `wash`, which is none; there are: map, clean, template, chunk, limit, negat",
+        ),
         (["clean", {"limit": {"token": 3}}], "step 2, limit: tokens Field required"),
         (
             [{"chunk": {"column": "text", "tokens": 32, "overlap": 20}}],
