@@ -137,9 +137,17 @@ def print_dataset(item: Item) -> None:
             plain = [Text(column["name"]), column["type"], str(column["missing"]), str(column["distinct"])]
             table.add_row(*plain, *counts)
         console.print(table)
+    print_suggestion(item)
     for what in ("parents", "children"):
         if item[what]:
             console.print(Text(f"{what}: {', '.join(one['name'] for one in item[what])}"))
+
+
+def print_suggestion(item: Item) -> None:
+    """Which of a file's columns look like those of rows, where they are called otherwise."""
+    if likely := item["facts"].get("suggested"):
+        options = " ".join(f"--map {target}={source}" for target, source in likely["columns"].items())
+        Console().print(Text(f"likely, as {likely['kind']}: {options}"), soft_wrap=True)
 
 
 def print_findings(found: Item) -> None:

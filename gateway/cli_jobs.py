@@ -190,16 +190,48 @@ def add_dataset(
     Exit code 1 if rows have errors. Example: [bold]loopyard datasets add feedback.jsonl --project work[/]
     """
     from gateway.cli_client import GatewayClient
-    from gateway.cli_job_view import print_findings
+    from gateway.cli_job_view import print_findings, print_suggestion
     from gateway.cli_train import upload
 
     with GatewayClient.of(data) as client:
         item = upload(client, project, file, name)
         typer.echo(f"{item['name']}: {item['rows']} rows, {item['shape']}, {item['format']}, {item['id']}")
         headers = {"X-Project": project}
+        print_suggestion(client.request("GET", f"/api/v1/datasets/{item['id']}", headers=headers).json())
         found = client.request("POST", f"/api/v1/datasets/{item['id']}/validate", headers=headers).json()
     print_findings(found)
     raise typer.Exit(1 if found["errors"] else 0)
+
+
+@datasets.command("build")
+def build_dataset(
+    name: Annotated[str, typer.Argument(help="Of the new dataset.")],
+    sources: Annotated[list[str], typer.Argument(help="Uploaded datasets, by name or id.")],
+    kind: Annotated[
+        str, typer.Option(help="preference, kto, sft, triplet or label; otherwise their columns say it.")
+    ] = "",
+    mapping: Annotated[
+        list[str] | None,
+        typer.Option("--map", help="COLUMN_OF_ROW=COLUMN_OF_FILE, such as output=reply; repeatable."),
+    ] = None,
+    steps: Annotated[Path | None, typer.Option(help="YAML list of what is done to rows.")] = None,
+    held_out: Annotated[float, typer.Option(help="Share of the rows that nobody trains on.")] = 0.2,
+    seed: Annotated[int, typer.Option(help="Another seed holds out other rows.")] = 0,
+    redact_pii: Annotated[bool, typer.Option("--redact-pii", help="Replace personal data.")] = False,
+    project: ProjectOption = "demo",
+    follow: FollowOption = True,
+    data: DataOption = DATA,
+) -> None:
+    """Build a dataset that can be trained on, in the worker.
+
+    Example: [bold]loopyard datasets build answers faq --map instruction=question --map output=reply[/]
+    """
+    from gateway.cli_train import ask_for_dataset, read_mapping, read_steps
+
+    body = {"name": name, "sources": sources, "held_out": held_out, "seed": seed, "redact_pii": redact_pii}
+    body |= {"kind": kind or None, "mapping": read_mapping(mapping or [])}
+    body |= {"steps": read_steps(steps) if steps else []}
+    ask_for_dataset(data, project, "build", body, follow)
 
 
 @datasets.command("list")

@@ -104,3 +104,37 @@ def _split(client: GatewayClient, item: Item, headers: dict[str, str]) -> Item:
     if follow_job(client, str(built["job_id"])) != "done":
         raise CommandError(f"{item['name']} cannot be made into a dataset", "the job's log says why")
     return built
+
+
+def read_mapping(given: list[str]) -> dict[str, str]:
+    """COLUMN_OF_ROW=COLUMN_OF_FILE. CommandError for what is none."""
+    parts = [one.partition("=") for one in given]
+    if wrong := [one for one, (to, _, source) in zip(given, parts, strict=True) if not (to and source)]:
+        raise CommandError(f"{wrong[0]!r} is no mapping", "write COLUMN_OF_ROW=COLUMN_OF_FILE")
+    return {to: source for to, _, source in parts}
+
+
+def read_steps(file: Path) -> list[Any]:
+    """A list of steps. CommandError where there is none."""
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise CommandError(f"{file} cannot be read: {error}") from error
+    if not isinstance(content, list):
+        raise CommandError(f"{file} is no list of steps", "write `- clean: {}` and so on")
+    return [{one: None} if isinstance(one, str) else one for one in content]
+
+
+def ask_for_dataset(data: Path, project: str, verb: str, body: Item, follow: bool) -> None:
+    """Let the worker build a dataset, and follow it. CommandError where it is not built."""
+    with GatewayClient.of(data) as client:
+        headers = {"X-Project": project}
+        item = client.request("POST", f"/api/v1/datasets/{verb}", json=body, headers=headers).json()
+        print(f"job {item['job_id']}")
+        if not follow:
+            return
+        ended = follow_job(client, item["job_id"])
+        item = client.request("GET", f"/api/v1/datasets/{item['id']}", headers=headers).json()
+        if ended != "done":
+            raise CommandError(f"{item['name']} was not built", str(item["error"] or ended))
+        print(f"{item['name']}: {item['rows']} rows, {item['kind']}, {item['id']}")

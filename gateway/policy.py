@@ -68,6 +68,8 @@ MANAGER_TOOLS = frozenset(
         "data_validate",
         "data_add",
         "data_build",
+        "data_steps",
+        "data_preview",
         "data_delete",
         "training_methods",
         "training_start",

@@ -13,6 +13,9 @@ from gateway.datasets.schemas import (
     DatasetDetail,
     DatasetOut,
     Part,
+    PreviewIn,
+    PreviewOut,
+    StepOut,
     Target,
     dataset_detail,
     dataset_out,
@@ -20,6 +23,7 @@ from gateway.datasets.schemas import (
 from gateway.deps import AskedProjectDep, CallerDep, RequestId, ServicesDep, needs
 from gateway.policy import Scope
 from gateway.wire import Items
+from rlhf.data.steps import described
 
 # Rows hold what users said: reading them takes the same right as changing them.
 router = APIRouter(prefix="/datasets", tags=["datasets"], dependencies=[needs(Scope.MANAGE)])
@@ -53,6 +57,12 @@ async def build(
     return dataset_out(await services.datasets.build(caller, project, body))
 
 
+@router.get("/steps")
+async def steps() -> Items[StepOut]:
+    """What may be declared of a dataset, with every setting."""
+    return Items(items=[StepOut.model_validate(step) for step in described()])
+
+
 @router.get("/{dataset}")
 async def dataset(dataset: str, project: AskedProjectDep, services: ServicesDep) -> DatasetDetail:
     row = await services.datasets.get(project, dataset)
@@ -67,6 +77,14 @@ async def validate(
     found = await services.datasets.check(caller, project, dataset)
     response.status_code = 202 if found.job_id else 200
     return found
+
+
+@router.post("/{dataset}/preview")
+async def preview(
+    dataset: str, body: PreviewIn, project: AskedProjectDep, services: ServicesDep
+) -> PreviewOut:
+    """The first rows of a file as a mapping and steps make them, with their tokens; nothing is kept."""
+    return await services.datasets.preview(project, dataset, body)
 
 
 @router.get("/{dataset}/download")

@@ -33,8 +33,78 @@ class BuildIn(BaseModel):
     """What keeps rows on one side."""
     kind: Name | None = None
     """What the rows are; otherwise the shape of the files says it."""
+    mapping: dict[str, str] = Field(default_factory=dict, max_length=50)
+    """Column of the row to column of the files, where these are called otherwise: it goes before `steps`."""
     steps: Declared = Field(default_factory=list)
-    """What is done to rows first: `clean`, `template`, `chunk`, `limit`, each with its settings."""
+    """What is done to rows, each with its settings; `GET /datasets/steps` lists them."""
+
+    def declared(self) -> list[dict[str, dict[str, Any] | None]]:
+        """All steps, the mapping as the first."""
+        return mapped_first(self.mapping, self.steps)
+
+
+class PreviewIn(BaseModel):
+    """What a file would be as rows."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Name | None = None
+    mapping: dict[str, str] = Field(default_factory=dict, max_length=50)
+    steps: Declared = Field(default_factory=list)
+    examples: int = Field(default=5, ge=1, le=50)
+    """Rows that are shown."""
+
+    def declared(self) -> list[dict[str, dict[str, Any] | None]]:
+        """All steps, the mapping as the first."""
+        return mapped_first(self.mapping, self.steps)
+
+
+def mapped_first(mapping: dict[str, str], steps: Declared) -> list[dict[str, dict[str, Any] | None]]:
+    """Steps with a mapping before them, where there is one."""
+    return [{"map": {"columns": mapping}}, *steps] if mapping else list(steps)
+
+
+class StepReport(BaseModel):
+    """What a step did: `rows` that came to it, and its own counts beside."""
+
+    model_config = ConfigDict(extra="allow")
+
+    step: str
+    rows: int = 0
+
+
+class TokensOut(BaseModel):
+    by: str
+    """What counted: a tokenizer, or an estimate."""
+    total: int
+    mean: float
+    longest: int
+
+
+class PreviewOut(BaseModel):
+    kind: Name
+    read: int
+    """Rows of the file that were looked at: its first ones."""
+    rows: int
+    """What they became."""
+    steps: list[StepReport]
+    later: list[str]
+    """Steps that are done when a dataset is built, once rows are split."""
+    tokens: TokensOut
+    unreadable: list[str]
+    """The first few that are no rows, with the reason."""
+    examples: list[dict[str, Any]]
+
+
+class StepOut(BaseModel):
+    """A step that a dataset may declare."""
+
+    name: str
+    about: str
+    kinds: list[Name]
+    """Of rows that it is for."""
+    settings: dict[str, Any]
+    """JSON schema by setting."""
 
 
 class DatasetOut(BaseModel):

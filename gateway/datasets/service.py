@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path, PurePosixPath
 from re import fullmatch, sub
 from typing import Any
@@ -12,7 +13,8 @@ from starlette.datastructures import UploadFile
 
 from gateway.datasets import child, store
 from gateway.datasets.files import SHORT, Files
-from gateway.datasets.schemas import NAME, BuildIn, CheckOut
+from gateway.datasets.plan import kind_of, refuse_steps
+from gateway.datasets.schemas import NAME, BuildIn, CheckOut, PreviewIn, PreviewOut
 from gateway.datasets.store import Dataset
 from gateway.db.database import Database, unbroken
 from gateway.documents.upload import Stored, receive
@@ -21,9 +23,6 @@ from gateway.jobs.service import JobService
 from gateway.policy import Caller
 from gateway.projects.store import Project
 from rlhf.data.folder import told, withdrawal
-from rlhf.data.kinds import OF_SHAPE
-from rlhf.data.steps import refuse_unfit, steps_of
-from rlhf.errors import DatasetError
 from rlhf.jobs import Job, Kind, State
 
 LONG = 4 << 20
@@ -121,15 +120,40 @@ class Datasets:
     async def build(self, caller: Caller, project: Project, wanted: BuildIn) -> Dataset:
         """The row of a dataset that a job builds. Raises NotFound, Conflict, BadRequest."""
         sources = [await self._file(project, reference) for reference in wanted.sources]
-        kind = wanted.kind or _kind_of(sources)
-        _refuse_steps(wanted, kind)
-        if await self._find(project, wanted.name):
-            raise Conflict(f"A dataset {wanted.name!r} exists already; choose another name.", param="name")
-        given = wanted.model_dump(include={"held_out", "seed", "redact_pii", "split_by", "steps"})
+        kind = kind_of(wanted, sources)
+        refuse_steps(wanted.declared(), kind, sources)
+        await self._refuse_name(project, wanted.name)
+        given = wanted.model_dump(include={"held_out", "seed", "redact_pii", "split_by"})
         files = {source.name: str(self.files.source(source)) for source in sources}
-        steps = {"build": _step("dataset-build", {"files": files, "kind": kind, **given})}
-        job_id = await self._ask(caller, project, f"build {wanted.name}", steps)
-        row = Dataset(project_id=project.id, user_id=caller.user_id, name=wanted.name, kind=kind)
+        given |= {"files": files, "kind": kind, "steps": wanted.declared()}
+        steps = {"build": _step("dataset-build", given)}
+        return await self._building(caller, project, wanted.name, kind, steps, sources)
+
+    async def preview(self, project: Project, reference: str, wanted: PreviewIn) -> PreviewOut:
+        """The first rows of a file as steps make them. Raises NotFound, BadRequest."""
+        row = await self._file(project, reference)
+        refuse_steps(wanted.declared(), wanted.kind, [row])
+        options = [f"--kind={wanted.kind}"] if wanted.kind else []
+        options += [f"--name={row.name}", f"--rows={wanted.examples}", "--steps=-", LIMIT]
+        source, given = str(self.files.source(row)), json.dumps(wanted.declared())
+        said = await child.run("dataset", "preview", source, *options, given=given)
+        return PreviewOut.model_validate_json(said.splitlines()[-1])
+
+    async def _refuse_name(self, project: Project, name: str) -> None:
+        if await self._find(project, name):
+            raise Conflict(f"A dataset {name!r} exists already; choose another name.", param="name")
+
+    async def _building(
+        self,
+        caller: Caller,
+        project: Project,
+        name: str,
+        kind: str,
+        steps: dict[str, Any],
+        sources: list[Dataset],
+    ) -> Dataset:
+        job_id = await self._ask(caller, project, f"build {name}", steps)
+        row = Dataset(project_id=project.id, user_id=caller.user_id, name=name, kind=kind)
         row.format, row.state, row.digest, row.bytes, row.job_id = "jsonl", "building", "", 0, job_id
         row.facts, row.parents = {"shape": kind}, [source.id for source in sources]
         return await self._added(row)
@@ -266,29 +290,6 @@ class Datasets:
 def _name_of(filename: str | None) -> str:
     stem = PurePosixPath((filename or "").replace("\\", "/")).stem
     return sub(r"[^\w. -]", "-", stem).strip(". -_")[:100] or "dataset"
-
-
-def _kind_of(sources: list[Dataset]) -> str:
-    """The kind of rows that files hold. Raises BadRequest where it is none, or several."""
-    found = {source.name: OF_SHAPE.get(str(source.facts.get("shape"))) for source in sources}
-    if strange := next((source for source in sources if found[source.name] is None), None):
-        raise BadRequest(
-            f"{strange.name!r} holds rows of the shape {strange.facts.get('shape')!r}, which are nothing to "
-            "train on; name `kind`, and `steps` with a template that writes its columns. "
-            f"Shapes: {', '.join(OF_SHAPE)}.",
-            param="sources",
-        )
-    if len(set(found.values())) > 1:
-        held = ", ".join(f"{name!r} {kind}" for name, kind in found.items())
-        raise BadRequest(f"The files hold rows of several kinds ({held}); build each alone.", param="sources")
-    return str(next(iter(found.values())))
-
-
-def _refuse_steps(wanted: BuildIn, kind: str) -> None:
-    try:
-        refuse_unfit(steps_of(wanted.steps), kind)
-    except DatasetError as error:
-        raise BadRequest(str(error), param="steps") from error
 
 
 def _step(kind: str, given: dict[str, Any]) -> dict[str, Any]:

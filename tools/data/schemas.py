@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
+
+Kind = Literal["preference", "kto", "sft", "triplet", "label"]
+Key = Literal["prompt", "session", "user"]
 
 
 class _Answer(BaseModel):
@@ -62,11 +66,81 @@ class Description(DatasetItem):
         lines = [super().text()]
         for column in self.facts.get("columns", []):
             text = column.get("text")
-            mean = f", {text['mean']} characters on average" if text else ""
+            mean = f", {text['mean']} characters on average, {text['tokens']} tokens" if text else ""
             lines.append(f"- {column['name']}: {column['type']}, {column['missing']} missing{mean}")
+        if likely := self.facts.get("suggested"):
+            columns = ", ".join(f"{target} = {source}" for target, source in likely["columns"].items())
+            lines.append(f"Likely mapping, as {likely['kind']}: {columns}")
+        if isinstance(tokens := self.facts.get("tokens"), dict):
+            sides = f"{tokens['train']} to train on, {tokens['held_out']} held out"
+            lines.append(f"Tokens: {sides} ({tokens['by']})")
+        lines += [_did(step) for step in self.facts.get("steps", [])]
+        if origin := self.facts.get("origin"):
+            lines.append(f"Questions of documents by {origin['by']}")
         if self.parents:
             lines.append(f"Built from {', '.join(parent.name for parent in self.parents)}.")
         return "\n".join(lines)
+
+
+def _did(step: dict[str, Any]) -> str:
+    """What a step did, by its own counts."""
+    did = ", ".join(f"{name} {count}" for name, count in step.items() if name not in ("step", "rows"))
+    return f"{step['step']}: {step.get('rows', 0)} rows{f', {did}' if did else ''}"
+
+
+class StepItem(_Answer):
+    """A step that may be declared, and the JSON schema of each of its settings."""
+
+    name: str
+    about: str
+    kinds: list[str]
+    settings: dict[str, Any]
+
+
+class StepList(_Answer):
+    """What may be done to rows."""
+
+    items: list[StepItem]
+
+    def text(self) -> str:
+        """One line a step."""
+        return "\n".join(
+            f"{step.name} ({', '.join(step.kinds)}): {' '.join(step.about.split())} "
+            f"Settings: {', '.join(step.settings) or 'none'}"
+            for step in self.items
+        )
+
+
+class TokenCounts(_Answer):
+    """Tokens of the rows that are shown."""
+
+    by: str
+    total: int
+    mean: float
+    longest: int
+
+
+class Prepared(_Answer):
+    """The first rows of a dataset as steps make them."""
+
+    kind: Kind
+    read: int
+    rows: int
+    steps: list[dict[str, Any]]
+    later: list[str]
+    tokens: TokenCounts
+    unreadable: list[str]
+    examples: list[dict[str, Any]]
+
+    def text(self) -> str:
+        """Counts, reasons and the examples, a line each."""
+        lines = [f"{self.read} rows became {self.rows} of the kind {self.kind}"]
+        lines += [_did(step) for step in self.steps]
+        if self.later:
+            lines.append(f"Done when it is built: {', '.join(self.later)}")
+        lines.append(f"Tokens: {self.tokens.mean} a row, {self.tokens.longest} at most ({self.tokens.by})")
+        lines += [f"cannot be used: {reason}" for reason in self.unreadable]
+        return "\n".join([*lines, *(json.dumps(row, ensure_ascii=False) for row in self.examples)])
 
 
 class Finding(_Answer):

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastmcp import FastMCP
 from fastmcp.tools import ToolResult
 from pydantic import Field
 
 from tools.context import MANAGE, Callers, requires
-from tools.data.schemas import Checked, DatasetItem, DatasetList, Deleted, Description
+from tools.data.schemas import (
+    Checked,
+    DatasetItem,
+    DatasetList,
+    Deleted,
+    Description,
+    Key,
+    Prepared,
+    StepList,
+)
 from tools.edge import DESTROYS, READ_ONLY, WRITES, Edge, add_tool
 from tools.gateway_api import GatewayApi
 from tools.settings import Settings
@@ -27,6 +36,30 @@ Reference = Annotated[
     ),
 ]
 Name = Annotated[str, Field(min_length=1, max_length=100, description="Name of the new dataset.")]
+# Every argument has one plain type and may be left out: small models and grammars read no alternatives.
+Mapping = Annotated[
+    dict[str, str],
+    Field(
+        default_factory=dict,
+        max_length=50,
+        description="Column of the row to column of the file: {instruction: question, output: reply}.",
+    ),
+]
+Steps = Annotated[
+    list[dict[str, dict[str, Any] | None]],
+    Field(
+        default_factory=list,
+        max_length=20,
+        description="Done to rows, in order: [{clean: {}}, {limit: {tokens: 512}}]; `steps` lists all.",
+    ),
+]
+RowKind = Annotated[
+    Literal["", "preference", "kto", "sft", "triplet", "label"],
+    Field(description="What the rows are; empty: their columns say it."),
+]
+HeldOut = Annotated[float, Field(gt=0, lt=1, description="Share kept for the examination.")]
+Seed = Annotated[int, Field(ge=0, description="Another seed holds out other rows.")]
+Redact = Annotated[bool, Field(description="Replace personal data by the name of its kind.")]
 
 
 class DataServer:
@@ -75,24 +108,44 @@ class DataServer:
         self,
         name: Name,
         sources: Annotated[
-            Sequence[str], Field(min_length=1, max_length=50, description="Datasets of pairs.")
+            Sequence[str], Field(min_length=1, max_length=50, description="Uploaded datasets of one kind.")
         ],
-        held_out: Annotated[float, Field(gt=0, lt=1, description="Share kept for the examination.")] = 0.2,
-        seed: Annotated[int, Field(ge=0, description="Another seed holds out other rows.")] = 0,
-        redact_pii: Annotated[
-            bool, Field(description="Replace personal data by the name of its kind.")
-        ] = False,
+        held_out: HeldOut = 0.2,
+        seed: Seed = 0,
+        redact_pii: Redact = False,
+        kind: RowKind = "",
+        split_by: Annotated[
+            Sequence[Key], Field(min_length=1, description="What keeps rows on one side.")
+        ] = ("prompt", "session", "user"),
+        *,
+        mapping: Mapping,
+        steps: Steps,
     ) -> ToolResult:
         """Build a dataset that can be trained on: without duplicates, split so that nothing leaks."""
-        body = {
-            "name": name,
-            "sources": sources,
-            "held_out": held_out,
-            "seed": seed,
-            "redact_pii": redact_pii,
-        }
+        body = {"name": name, "sources": sources, "held_out": held_out, "seed": seed}
+        body |= {"redact_pii": redact_pii, "kind": kind or None, "split_by": split_by}
+        body |= {"mapping": mapping, "steps": steps}
         item = DatasetItem.model_validate(await self._api.post(DATASETS, "build", json=body))
         return ToolResult(content=item.text(), structured_content=item)
+
+    async def steps(self) -> ToolResult:
+        """List the steps that may be done to rows, with their settings."""
+        found = StepList.model_validate(await self._api.get(DATASETS, "steps"))
+        return ToolResult(content=found.text(), structured_content=found)
+
+    async def preview(
+        self,
+        dataset: Reference,
+        kind: RowKind = "",
+        examples: Annotated[int, Field(ge=1, le=50, description="Rows that are shown.")] = 3,
+        *,
+        mapping: Mapping,
+        steps: Steps,
+    ) -> ToolResult:
+        """Show the first rows of a dataset as steps make them, with their tokens; nothing is kept."""
+        body = {"kind": kind or None, "mapping": mapping, "steps": steps, "examples": examples}
+        found = Prepared.model_validate(await self._api.post(DATASETS, dataset, "preview", json=body))
+        return ToolResult(content=found.text(), structured_content=found)
 
     async def delete(self, dataset: Reference) -> ToolResult:
         """Delete a dataset."""
@@ -110,5 +163,7 @@ def create_server(settings: Settings, callers: Callers) -> FastMCP:
     add_tool(server, data.validate, auth=manage, annotations=READ_ONLY, output=Checked)
     add_tool(server, data.add, auth=manage, annotations=WRITES, output=DatasetItem)
     add_tool(server, data.build, auth=manage, annotations=WRITES, output=DatasetItem)
+    add_tool(server, data.steps, auth=manage, annotations=READ_ONLY, output=StepList)
+    add_tool(server, data.preview, auth=manage, annotations=READ_ONLY, output=Prepared)
     add_tool(server, data.delete, auth=manage, annotations=DESTROYS, output=Deleted)
     return server
