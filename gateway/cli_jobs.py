@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -232,6 +232,44 @@ def build_dataset(
     body |= {"kind": kind or None, "mapping": read_mapping(mapping or [])}
     body |= {"steps": read_steps(steps) if steps else []}
     ask_for_dataset(data, project, "build", body, follow)
+
+
+@datasets.command("from-documents")
+def ask_documents(
+    name: Annotated[str, typer.Argument(help="Of the new dataset.")],
+    kind: Annotated[
+        str, typer.Option(help="sft: answers that quote and cite; triplet: passages for search.")
+    ] = "sft",
+    document: Annotated[
+        list[str] | None, typer.Option(help="By name or id; repeatable; all without it.")
+    ] = None,
+    questions: Annotated[
+        str, typer.Option(help="model, rules, or auto: rules where the model is the embedded one.")
+    ] = "auto",
+    model: Annotated[str, typer.Option(help="Which model asks; that of the chats by default.")] = "",
+    each: Annotated[int, typer.Option(help="Questions a passage, of a model.")] = 1,
+    passages: Annotated[int, typer.Option(help="Passages that are asked about, at most.")] = 500,
+    held_out: Annotated[float, typer.Option(help="Share of the rows; whole documents.")] = 0.2,
+    seed: Annotated[int, typer.Option(help="Another seed draws other passages.")] = 0,
+    project: ProjectOption = "demo",
+    follow: FollowOption = True,
+    data: DataOption = DATA,
+) -> None:
+    """Build a dataset of questions about a project's documents, each with its passage as the source.
+
+    Example: [bold]loopyard datasets from-documents leave --kind triplet --project handbook[/]
+    """
+    from gateway.cli_train import ask_for_dataset
+
+    body: dict[str, Any] = {
+        "name": name,
+        "kind": kind,
+        "documents": document or [],
+        "questions": questions,
+        "model": model,
+    }
+    body |= {"each": each, "passages": passages, "held_out": held_out, "seed": seed}
+    ask_for_dataset(data, project, "from-documents", body, follow)
 
 
 @datasets.command("list")

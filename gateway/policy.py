@@ -70,6 +70,7 @@ MANAGER_TOOLS = frozenset(
         "data_build",
         "data_steps",
         "data_preview",
+        "data_from_documents",
         "data_delete",
         "training_methods",
         "training_start",

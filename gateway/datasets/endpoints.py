@@ -7,11 +7,13 @@ from typing import Annotated
 from fastapi import APIRouter, File, Form, Query, Response, UploadFile
 from starlette.responses import FileResponse
 
+from gateway.datasets.passages import passages_of
 from gateway.datasets.schemas import (
     BuildIn,
     CheckOut,
     DatasetDetail,
     DatasetOut,
+    DocumentsIn,
     Part,
     PreviewIn,
     PreviewOut,
@@ -55,6 +57,17 @@ async def build(
 ) -> DatasetOut:
     """Checked, without duplicates, split so that nothing leaks; `job_id` names the job that does it."""
     return dataset_out(await services.datasets.build(caller, project, body))
+
+
+@router.post("/from-documents", status_code=202)
+async def from_documents(
+    body: DocumentsIn, project: AskedProjectDep, services: ServicesDep, caller: CallerDep
+) -> DatasetOut:
+    """Questions about the passages of the project's documents, each with its source; what is held out are
+    whole documents. `job_id` names the job that asks and builds; the passages become a dataset of their own.
+    """
+    passages = await passages_of(services.hop, services.documents, project, body.documents)
+    return dataset_out(await services.datasets.ask_documents(caller, project, body, passages))
 
 
 @router.get("/steps")

@@ -107,6 +107,34 @@ class StepOut(BaseModel):
     """JSON schema by setting."""
 
 
+class DocumentsIn(BaseModel):
+    """A dataset of questions about the project's documents, each with the passage that answers it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(pattern=NAME, max_length=90)
+    kind: Literal["sft", "triplet"] = "sft"
+    """`sft`: question, passage and an answer that quotes and cites it; `triplet`: question, passage and a
+    passage that is near and no answer."""
+    documents: list[str] = Field(default_factory=list, max_length=1000)
+    """By id or name; none: all."""
+    questions: Literal["auto", "rules", "model"] = "auto"
+    """Who asks: a model of the server, or rules (headings and first sentences), which `auto` takes where the
+    model is the embedded one."""
+    model: str = Field(default="", max_length=200)
+    """Its id in the server; empty: the one that answers chats."""
+    each: int = Field(default=1, ge=1, le=5)
+    """Questions a passage, of a model; by rules one."""
+    passages: int = Field(default=500, ge=1, le=5000)
+    """Passages that are asked about, at most: drawn from all documents in turn."""
+    held_out: float = Field(default=0.2, gt=0, lt=1)
+    """Share of the rows that nobody trains on; whole documents."""
+    seed: int = Field(default=0, ge=0, le=2**31)
+    redact_pii: bool = False
+    steps: Declared | None = None
+    """As for a build; null: hard negatives are mined for triplets, nothing is done to answers."""
+
+
 class DatasetOut(BaseModel):
     id: str
     name: str

@@ -14,10 +14,10 @@ from starlette.datastructures import UploadFile
 from gateway.datasets import child, store
 from gateway.datasets.files import SHORT, Files
 from gateway.datasets.plan import kind_of, refuse_steps
-from gateway.datasets.schemas import NAME, BuildIn, CheckOut, PreviewIn, PreviewOut
+from gateway.datasets.schemas import NAME, BuildIn, CheckOut, DocumentsIn, PreviewIn, PreviewOut
 from gateway.datasets.store import Dataset
 from gateway.db.database import Database, unbroken
-from gateway.documents.upload import Stored, receive
+from gateway.documents.upload import Stored, kept, receive
 from gateway.errors import BadRequest, Conflict, NotFound
 from gateway.jobs.service import JobService
 from gateway.policy import Caller
@@ -138,6 +138,31 @@ class Datasets:
         source, given = str(self.files.source(row)), json.dumps(wanted.declared())
         said = await child.run("dataset", "preview", source, *options, given=given)
         return PreviewOut.model_validate_json(said.splitlines()[-1])
+
+    async def ask_documents(
+        self, caller: Caller, project: Project, wanted: DocumentsIn, passages: bytes
+    ) -> Dataset:
+        """The row of a dataset of questions about `passages`, JSON lines that become a dataset of their own.
+
+        Raises Conflict, BadRequest, TooLarge.
+        """
+        declared = wanted.steps
+        if declared is None:
+            declared = [{"negatives": {}}] if wanted.kind == "triplet" else []
+        refuse_steps(declared, wanted.kind, [])
+        await self._refuse_name(project, wanted.name)
+        stored = await asyncio.to_thread(kept, passages, self.files.root, self._limit)
+        try:
+            facts = await child.dataset("inspect", str(stored.path), LIMIT)
+            source, _ = await self._record(caller, project, f"{wanted.name} passages", stored, facts)
+        finally:
+            await asyncio.to_thread(stored.path.unlink, missing_ok=True)
+        asked = wanted.model_dump(include={"kind", "model", "each", "passages", "seed"})
+        asked |= {"file": str(self.files.source(source)), "by": wanted.questions}
+        given = wanted.model_dump(include={"held_out", "seed", "redact_pii", "kind"})
+        build = _step("dataset-build", {**given, "steps": declared}) | {"from": {"rows": "questions"}}
+        steps = {"questions": _step("dataset-questions", asked), "build": build}
+        return await self._building(caller, project, wanted.name, wanted.kind, steps, [source])
 
     async def _refuse_name(self, project: Project, name: str) -> None:
         if await self._find(project, name):

@@ -15,7 +15,7 @@ from fastmcp.exceptions import ToolError
 from pydantic import SecretStr
 
 from tests.gateway.conftest import clerk
-from tests.gateway.service import CONTEXT_KEY, Gateway, neighbours, running, settings
+from tests.gateway.service import CONTEXT_KEY, Gateway, neighbours, running, settings, until
 from tests.gateway.test_cli_jobs import run
 from tests.gateway.worker import worker
 from tests.graphs.model_server import Reply, last_user, serving
@@ -144,6 +144,81 @@ async def test_the_shell_maps_and_builds_too(making: Gateway, tmp_path: Path) ->
     wrong = await run(making, "datasets", "build", "other", "help", "--map", "output=nothing")
     assert wrong.exit_code == 1
     assert "has no column nothing" in str(wrong.exception)
+
+
+async def handbook(gateway: Gateway, count: int = 6) -> None:
+    """Documents of two sections each."""
+    there = (await gateway.client.get("/api/v1/projects/demo/documents")).json()["items"]
+    if there:
+        return
+    for at in range(count):
+        body = f"Guests leave room{at} before noon and give key{at} back to desk{at} of the house. " * 3
+        more = f"Guests park cars{at} behind wing{at} and put card{at} on the dashboard of each. " * 3
+        text = f"# House {at}\n\n## Leaving {at}\n\n{body}\n\n## Parking {at}\n\n{more}\n"
+        file = {"file": (f"house{at}.md", text.encode(), "text/markdown")}
+        sent = await gateway.client.post("/api/v1/projects/demo/documents", files=file)
+        assert sent.status_code == 202, sent.text
+
+    async def taken() -> bool:
+        items = (await gateway.client.get("/api/v1/projects/demo/documents")).json()["items"]
+        return all(item["chunks"] for item in items)
+
+    await until(taken, 60)
+
+
+@pytest.mark.timeout(200)
+async def test_documents_become_triplets_by_rules_with_their_sources(making: Gateway) -> None:
+    await handbook(making)
+    async with await manager(making) as mcp:
+        asked = {"name": "search", "kind": "triplet", "questions": "rules", "held_out": 0.3}
+        made = await mcp.call_tool("data_from_documents", asked)
+        found = await finished(mcp, made)
+        assert found["kind"] == "triplet"
+        assert [parent["name"] for parent in found["parents"]] == ["search passages"]
+        assert found["facts"]["origin"]["by"] == "rules: headings and first sentences"
+        assert found["facts"]["origin"]["counts"]["documents"] == 6
+        assert "Questions of documents by rules" in found["said"]
+        with pytest.raises(
+            ToolError, match=r"'house9.md' is not in this project\. Documents with passages: house0"
+        ):
+            await mcp.call_tool("data_from_documents", {"name": "x", "documents": ["house9.md"]})
+        with pytest.raises(ToolError, match="exists already"):
+            await mcp.call_tool("data_from_documents", {"name": "search"})
+    sides = [await lines(making, "search", part) for part in ("train", "held_out")]
+    documents = [{row["passage"]["document"] for row in side} for side in sides]
+    assert documents[1]
+    assert not documents[0] & documents[1]
+    for side in sides:
+        texts = {row["positive"] for row in side}
+        for row in side:
+            assert row["passage"]["name"].startswith("house")
+            assert row["passage"]["section"]
+            assert row["negative"] is None or row["negative"] in texts
+            assert row["negative"] != row["positive"]
+    assert any(row["negative"] for row in sides[0])
+
+
+@pytest.mark.timeout(200)
+async def test_a_model_asks_about_documents_and_its_answers_cite(making: Gateway) -> None:
+    await handbook(making)
+    async with await manager(making) as mcp:
+        # The server of this test does not say that it is the embedded model: `auto` is the model.
+        made = await mcp.call_tool("data_from_documents", {"name": "asked", "held_out": 0.3, "passages": 12})
+        found = await finished(mcp, made)
+        assert found["facts"]["origin"]["by"] == "model loopyard-starter"
+        log = await mcp.call_tool("jobs_log", {"job": made.structured_content["job_id"]})
+        assert "loopyard-starter is asked about" in log.content[0].text
+    for row in await lines(making, "asked", "train"):
+        said = row["completion"][0]["content"]
+        quotation = said.split('"')[1]
+        assert said == f'The documents say: "{quotation}" [1]'
+        assert quotation in " ".join(row["prompt"][0]["content"].split())
+        assert row["source"] == "documents"
+    done = await run(
+        making, "datasets", "from-documents", "shell", "--questions", "rules", "--held-out", "0.3"
+    )
+    assert done.exit_code == 0, done.output
+    assert "shell: " in done.output
 
 
 @pytest.mark.timeout(200)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from gateway.policy import MODEL_TOOLS, Caller, ProjectFacts, Scope, decide, may_enter
 from tests.gateway.service import Gateway
 
-OPERATOR_TOOLS = ("rag_ingest", "rag_delete", "rag_page", "sql_test")
+OPERATOR_TOOLS = ("rag_ingest", "rag_delete", "rag_page", "rag_chunks", "sql_test")
 TOOLS = st.sampled_from([*sorted(MODEL_TOOLS), *OPERATOR_TOOLS, "never_heard_of"])
 SCOPES = st.frozensets(st.sampled_from(list(Scope)))
 IDS = st.sampled_from(["a", "b"])

@@ -19,7 +19,7 @@ from tools.errors import SettingsError
 from tools.settings import Settings
 
 MODEL_FACING = {"rag_search", "rag_documents", "sql_query", "sql_describe", "sql_values"}
-OPERATOR = {"rag_ingest", "rag_delete", "rag_page", "sql_test"}
+OPERATOR = {"rag_ingest", "rag_delete", "rag_page", "rag_chunks", "sql_test"}
 BOTH = ("tools:call", "tools:admin")
 
 
@@ -138,6 +138,17 @@ async def test_a_document_from_upload_to_passage(service: str, settings: Setting
         assert page["section"] == "Leave > Sick leave"
         assert page["before"].endswith("Sick leave\n\n")
         assert page["total"] == page["end"]
+
+        _, text, found = await call(client, "rag_chunks", document_id="d1")
+        assert [chunk["chunk"] for chunk in found["chunks"]] == [0, 1]
+        assert (found["chunks"][-1]["document"], found["chunks"][-1]["title"]) == ("d1", "Leave")
+        assert hit["text"] in [chunk["text"] for chunk in found["chunks"]]
+        assert "Leave > Sick leave" in [chunk["section"] for chunk in found["chunks"]]
+        _, _, rest = await call(client, "rag_chunks", document_id="d1", after=0, limit=5)
+        assert rest["chunks"] == found["chunks"][1:]
+        assert (await call(client, "rag_chunks", document_id="d1", after=1))[1] == "No more passages."
+        done, text, _ = await call(client, "rag_chunks", document_id="d9")
+        assert (done, text) == (False, "There is no document d9 in this project.")
 
         assert (await call(client, "rag_documents"))[1] == "leave.md"
         assert (await call(client, "rag_search", query="zebra"))[1] != ""

@@ -147,6 +147,39 @@ class DataServer:
         found = Prepared.model_validate(await self._api.post(DATASETS, dataset, "preview", json=body))
         return ToolResult(content=found.text(), structured_content=found)
 
+    async def from_documents(
+        self,
+        name: Annotated[str, Field(min_length=1, max_length=90, description="Name of the new dataset.")],
+        kind: Annotated[
+            Literal["sft", "triplet"],
+            Field(description="sft: answers that quote and cite; triplet: passages for search."),
+        ] = "sft",
+        documents: Annotated[
+            Sequence[str], Field(max_length=1000, description="Names or ids; none: all.")
+        ] = (),
+        questions: Annotated[
+            Literal["auto", "rules", "model"],
+            Field(description="Who asks: a model, or rules; auto takes rules for the embedded model."),
+        ] = "auto",
+        model: Annotated[
+            str, Field(max_length=200, description="Which model asks; empty: that of the chats.")
+        ] = "",
+        each: Annotated[int, Field(ge=1, le=5, description="Questions a passage, of a model.")] = 1,
+        passages: Annotated[int, Field(ge=1, le=5000, description="Passages at most.")] = 500,
+        held_out: HeldOut = 0.2,
+        seed: Seed = 0,
+        redact_pii: Redact = False,
+        *,
+        steps: Steps,
+    ) -> ToolResult:
+        """Build a dataset of questions about the project's documents, each with its passage as the source."""
+        body: dict[str, Any] = {"name": name, "kind": kind, "documents": documents}
+        body |= {"questions": questions}
+        body |= {"model": model, "each": each, "passages": passages, "held_out": held_out, "seed": seed}
+        body |= {"redact_pii": redact_pii, "steps": steps or None}
+        item = DatasetItem.model_validate(await self._api.post(DATASETS, "from-documents", json=body))
+        return ToolResult(content=item.text(), structured_content=item)
+
     async def delete(self, dataset: Reference) -> ToolResult:
         """Delete a dataset."""
         await self._api.delete(DATASETS, dataset)
@@ -165,5 +198,6 @@ def create_server(settings: Settings, callers: Callers) -> FastMCP:
     add_tool(server, data.build, auth=manage, annotations=WRITES, output=DatasetItem)
     add_tool(server, data.steps, auth=manage, annotations=READ_ONLY, output=StepList)
     add_tool(server, data.preview, auth=manage, annotations=READ_ONLY, output=Prepared)
+    add_tool(server, data.from_documents, auth=manage, annotations=WRITES, output=DatasetItem)
     add_tool(server, data.delete, auth=manage, annotations=DESTROYS, output=Deleted)
     return server

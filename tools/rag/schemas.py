@@ -176,3 +176,44 @@ class PageText(BaseModel):
             end=end,
             total=document.characters,
         )
+
+
+class ChunkItem(BaseModel):
+    """A passage of a document."""
+
+    document: str = Field(description="Id of the document.")
+    title: str
+    page: int | None
+    section: str | None = Field(description="Headings that it stands under, the outermost first.")
+    chunk: int = Field(description="Its place in the document, from 0.")
+    text: str
+
+
+class Chunks(BaseModel):
+    """Passages of a document in its order."""
+
+    chunks: list[ChunkItem]
+
+    @classmethod
+    def read(cls, store: Store, document_id: str, after: int, limit: int) -> Self | None:
+        """Those behind a place; None where there is no such document."""
+        if store.document(document_id) is None:
+            return None
+        found = store.passages_after(document_id, after, limit)
+        return cls(
+            chunks=[
+                ChunkItem(
+                    document=document_id,
+                    title=passage.title or passage.name,
+                    page=passage.page,
+                    section=passage.section,
+                    chunk=passage.position,
+                    text=passage.text,
+                )
+                for passage in found
+            ]
+        )
+
+    def text(self) -> str:
+        """The passages with their places."""
+        return "\n\n".join(f"{chunk.chunk}: {chunk.text}" for chunk in self.chunks) or "No more passages."

@@ -16,7 +16,7 @@ from tools.errors import UnknownDocument
 from tools.rag import catch_up, ingest
 from tools.rag.embedder import Embedder
 from tools.rag.library import Library
-from tools.rag.schemas import Deleted, DocumentList, Ingested, PageText, SearchResult
+from tools.rag.schemas import Chunks, Deleted, DocumentList, Ingested, PageText, SearchResult
 from tools.rag.search import search
 from tools.settings import Settings
 
@@ -122,6 +122,19 @@ class RagServer:
             raise UnknownDocument(f"There is no document {document_id} in this project.")
         return ToolResult(content=text.before + text.text + text.after, structured_content=text)
 
+    async def chunks(
+        self,
+        document_id: DocumentId,
+        after: Annotated[int, Field(ge=-1, description="Place of the last passage that is known.")] = -1,
+        limit: Annotated[int, Field(ge=1, le=500, description="Number of passages.")] = 200,
+    ) -> ToolResult:
+        """Show a document's passages in its order."""
+        shelf = await self.library.shelf(self._callers.current().project)
+        found = await asyncio.to_thread(Chunks.read, shelf.store, document_id, after, limit)
+        if found is None:
+            raise UnknownDocument(f"There is no document {document_id} in this project.")
+        return ToolResult(content=found.text(), structured_content=found)
+
 
 def create_server(settings: Settings, callers: Callers) -> FastMCP:
     """The `rag` server; every call asks `callers` on whose behalf it runs."""
@@ -133,4 +146,5 @@ def create_server(settings: Settings, callers: Callers) -> FastMCP:
     add_tool(server, rag.ingest, auth=admin, annotations=WRITES, output=Ingested)
     add_tool(server, rag.delete, auth=admin, annotations=DESTROYS, output=Deleted)
     add_tool(server, rag.page, auth=admin, annotations=READ_ONLY, output=PageText)
+    add_tool(server, rag.chunks, auth=admin, annotations=READ_ONLY, output=Chunks)
     return server

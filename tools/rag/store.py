@@ -240,6 +240,15 @@ class Store:
             rows = connection.execute(f"{PASSAGE} WHERE d.id = ? ORDER BY c.position", (document_id,))
             return [Passage(**row) for row in rows]
 
+    def passages_after(self, document_id: str, position: int, limit: int) -> list[Passage]:
+        """Passages of a document behind a position, in its order."""
+        with self._connected() as connection:
+            rows = connection.execute(
+                f"{PASSAGE} WHERE d.id = ? AND c.position > ? ORDER BY c.position LIMIT ?",
+                (document_id, position, limit),
+            )
+            return [Passage(**row) for row in rows]
+
     def match(self, text: str, limit: int) -> list[tuple[int, float]]:
         """Ids and BM25 scores of the best passages for a question, best first."""
         with self._connected() as connection:
