@@ -10,6 +10,7 @@ import typer
 
 from gateway.cli_annotate import app as annotate
 from gateway.cli_collect import collect
+from gateway.cli_convert import PASSED, convert
 from gateway.cli_errors import CommandError
 from gateway.cli_jobs import app as jobs
 from gateway.cli_models import app as models
@@ -37,6 +38,7 @@ app.add_typer(models, name="models")
 app.add_typer(traces, name="traces")
 annotate.command()(collect)
 app.add_typer(annotate, name="annotate")
+app.command(context_settings=PASSED)(convert)
 
 DataOption = Annotated[
     Path, typer.Option("--data", envvar="LOOPYARD_DATA", help="Data folder of the installation.")

@@ -58,20 +58,25 @@ def _dump(value: Any, indent: int | None = None) -> str:
     return json.dumps(value, ensure_ascii=False, indent=indent)
 
 
+def environment() -> ImmutableSandboxedEnvironment:
+    """A sandbox with what transformers gives to chat templates."""
+    made = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
+    )
+    made.filters["tojson"] = _dump
+    made.globals["raise_exception"] = _refuse
+    made.globals["strftime_now"] = lambda form: datetime.now().astimezone().strftime(form)
+    return made
+
+
 class ChatTemplate:
     """Turns messages and tools into the tokens of a prompt."""
 
     def __init__(self, vocabulary: Vocabulary, source: str | None = None) -> None:
         self._vocabulary = vocabulary
         self._specials = sorted(vocabulary.specials, key=len, reverse=True)
-        environment = ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
-        )
-        environment.filters["tojson"] = _dump
-        environment.globals["raise_exception"] = _refuse
-        environment.globals["strftime_now"] = lambda form: datetime.now().astimezone().strftime(form)
         try:
-            self._template = environment.from_string(source or vocabulary.chat_template or CHATML)
+            self._template = environment().from_string(source or vocabulary.chat_template or CHATML)
         except TemplateSyntaxError as error:
             raise PreparationFailed(f"The model's chat template is broken: {error}") from error
 

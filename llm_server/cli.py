@@ -9,12 +9,13 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from llm_server.adapters.convert import convert_any
 from llm_server.config.resolve import read_config
 from llm_server.config.source import SettingsSource
 from llm_server.convert.converter import fetch_converter
+from llm_server.convert.export import EVERY, Export, export
 from llm_server.convert.prepare import (
     Prepared,
     prepare_chat,
@@ -22,6 +23,7 @@ from llm_server.convert.prepare import (
     prepare_embedder,
     prepare_onnx_chat,
     prepare_onnx_embedder,
+    transformers_folder,
 )
 from llm_server.doctor import examine
 from llm_server.errors import LlmServerError
@@ -133,27 +135,45 @@ def prepare(
 
 @app.command()
 def convert(
-    source: Annotated[
-        Path, typer.Argument(help="A transformers or PEFT LoRA folder, or a .gguf LoRA.", exists=True)
-    ],
-    target: Annotated[Path, typer.Argument(help="The .gguf file to write, or a LoRA's bank (.safetensors).")],
-    kind: Annotated[str, typer.Option("--to", help="f32, f16, q8_0 or q4_k_m; a LoRA is f16.")] = "q8_0",
+    source: Annotated[str, typer.Argument(help="A transformers folder, a LoRA, `starter`, a hub name.")],
+    target: Annotated[Path, typer.Argument(help="The file to write; a folder for ONNX and transformers.")],
+    kind: Annotated[str | None, typer.Option("--to", help=f"{', '.join(EVERY)}. Default: q8_0.")] = None,
     base: Annotated[
-        Path | None,
-        typer.Option(
-            help="For a LoRA: its base's transformers folder; for a bank, ONNX Runtime's.",
-            exists=True,
-        ),
+        str | None,
+        typer.Option(help="For a LoRA: its base, like SOURCE; for a bank the ONNX folder that it is to fit."),
     ] = None,
+    merge: Annotated[
+        Path | None, typer.Option(help="A PEFT LoRA folder to add to the weights before.", exists=True)
+    ] = None,
+    modelfile: Annotated[
+        bool, typer.Option("--modelfile", help="Write a Modelfile for Ollama beside the GGUF file.")
+    ] = False,
+    data: Data = None,
 ) -> None:
-    """Write a GGUF file of a model or of a LoRA, or a bank of one. Nothing half-made is left behind."""
+    """Write a model as GGUF or for ONNX Runtime, or a LoRA adapter for either (f16, bank). Nothing half-made
+    is left behind.
+
+    Examples: [bold]convert starter out --to onnx-int4[/], [bold]convert MODEL out.gguf --merge LORA --to
+    q4_k_m --modelfile[/], [bold]convert MODEL merged --merge LORA --to transformers[/], [bold]convert LORA
+    lora.gguf --base MODEL[/], [bold]convert LORA lora.safetensors --base out --to bank[/]
+    """
+    folder = _settings(data=data).data
     try:
-        with console.status(f"Converting {source}"):
-            convert_any(source, target, kind, base)
+        with console.status(f"Converting {source}") as status:
+            found = _placed(source, folder, status.update)
+            under = None if base is None else _placed(base, folder, status.update)
+            written = export(Export(found, target, kind, under, merge, modelfile), status.update)
     except LlmServerError as error:
-        console.print(f"[red]{error.message}[/]")
+        console.print(f"[red]{escape(error.message)}[/]", soft_wrap=True)
         raise typer.Exit(1) from error
-    console.print(f"{target}: {target.stat().st_size / 1e6:.1f} MB")
+    for path in written:
+        files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+        console.print(f"{path}: {sum(file.stat().st_size for file in files) / 1e6:.1f} MB", soft_wrap=True)
+
+
+def _placed(name: str, data: Path, tell: Callable[[str], None]) -> Path:
+    """What is there as it is; what is not is the starter, or fetched from the hub."""
+    return Path(name) if Path(name).exists() else transformers_folder(name, data, tell)
 
 
 @app.command()

@@ -15,12 +15,10 @@ from safetensors.numpy import save_file
 
 from llm_server.adapters.check_peft import B_END
 from llm_server.adapters.line_process import LineProcess
-from llm_server.adapters.onnx_maker import OnnxMaker
-from llm_server.adapters.source import CONFIG, WEIGHTS, read_config, read_source
+from llm_server.adapters.source import CONFIG, WEIGHTS, read_config
 from llm_server.convert.converter import fetch_converter
 from llm_server.convert.files import publish
 from llm_server.convert.onnx_adapter import read_tensors
-from llm_server.convert.prepare import folder_to_gguf
 from llm_server.errors import AdapterRefused, PreparationFailed
 
 PROGRAM = Path(__file__).with_name("converter_process.py")
@@ -53,36 +51,15 @@ class Converter:
         self._process.close()
 
 
-def convert_any(source: Path, target: Path, kind: str, base: Path | None) -> None:
-    """A model folder or a LoRA folder to a GGUF file, or a LoRA of any format to a bank. PreparationFailed or
-    AdapterRefused.
+def lora_to_gguf(source: Path, target: Path, base: Path) -> None:
+    """Write a PEFT folder as a GGUF LoRA; `base` is its model's transformers folder. AdapterRefused,
+    PreparationFailed.
     """
-    if target.suffix == ".safetensors":
-        _write_bank(source, target, base)
-        return
-    if not (source / CONFIG).is_file():
-        folder_to_gguf(source, target, kind)
-        return
-    if base is None:
-        raise PreparationFailed(f"{source} is a LoRA adapter: name its base model's folder with --base.")
     converter = Converter()
     try:
         publish(target, lambda part: converter.convert(source, base, part))
     finally:
         converter.close()
-
-
-def _write_bank(source: Path, target: Path, base: Path | None) -> None:
-    if base is None:
-        raise PreparationFailed(
-            "A bank is made for one base: name its folder for ONNX Runtime (in LLM_DATA, *.onnx) with --base."
-        )
-    maker, adapter = OnnxMaker(base, None), read_source(source)
-
-    def make(part: Path) -> None:
-        maker.make(adapter, part)
-
-    publish(target, make)
 
 
 def _staged(folder: Path, scratch: Path) -> Path:

@@ -37,7 +37,7 @@ def measure(base: NDArray[np.float32], adapted: NDArray[np.float32]) -> Effect:
     """Compare logits, positions x vocabulary each. AdapterRefused: not_finite, no_effect, destroys_output."""
     if not np.isfinite(adapted).all():
         raise AdapterRefused("The adapter is refused: its output is not finite.", code="not_finite")
-    effect = Effect(float(np.abs(adapted - base).max()), _divergence(base, adapted))
+    effect = Effect(float(np.abs(adapted - base).max()), divergence(base, adapted))
     if effect.change < NOTHING:
         raise AdapterRefused(
             "The adapter is refused: it changes nothing. Is it trained, and for this base?", code="no_effect"
@@ -51,7 +51,8 @@ def measure(base: NDArray[np.float32], adapted: NDArray[np.float32]) -> Effect:
     return effect
 
 
-def _divergence(base: NDArray[np.float32], adapted: NDArray[np.float32]) -> float:
+def divergence(base: NDArray[np.float32], adapted: NDArray[np.float32]) -> float:
+    """Mean over positions of KL(base || adapted), in nats; logits, positions x vocabulary each."""
     p, q = _log_softmax(base), _log_softmax(adapted)
     return float((np.exp(p) * (p - q)).sum(axis=1).mean())
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from llm_server.backends.onnx_manifest import MANIFEST
 from llm_server.config import encoders
 from llm_server.config.base_folder import check_base_folder, of_entry
 from llm_server.config.encoders import EncoderSpec
@@ -258,7 +259,8 @@ def _find(document: Document, loc: Loc, model: str, engine: str) -> tuple[str, P
         reason = f"{error.strerror if isinstance(error, OSError) else error}: {model!r}."
         raise document.refusal((*loc, "model"), reason) from None
     path = found[1]
-    if path.is_dir() and not (path / "config.json").is_file():
+    made = engine == "onnx" and (path / MANIFEST).is_file()
+    if path.is_dir() and not (path / "config.json").is_file() and not made:
         reason = f"{path} has no config.json: it is not a transformers model."
     elif path.is_file() and engine == "onnx":
         reason = f"ONNX Runtime needs a transformers folder or a hub name, not {path.name}."

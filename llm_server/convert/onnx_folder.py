@@ -28,14 +28,25 @@ def prepare_onnx(source: Path, name: str, data: Path, precision: str) -> Path:
 
     PreparationFailed where it cannot be: the text has the builder's own reason.
     """
+    digest = _digest(source, precision)
+    target = data / f"{name.replace('/', '--')}-{precision}-{digest}-{LAYOUT}.onnx"
+    publish_folder(target, MANIFEST, lambda part: _make(source, part, precision, digest))
+    return target
+
+
+def folder_to_onnx(source: Path, target: Path, precision: str) -> None:
+    """The same in a folder of the caller's choice. PreparationFailed."""
+    digest = _digest(source, precision)
+    publish_folder(target, MANIFEST, lambda part: _make(source, part, precision, digest))
+
+
+def _digest(source: Path, precision: str) -> str:
+    """Of the transformers folder; adapters name it as their base."""
     if precision not in BUILDS:
         raise PreparationFailed(f"{precision!r} is not a precision of ONNX models: {', '.join(BUILDS)}.")
     if not (source / "config.json").is_file():
         raise PreparationFailed(f"{source} has no config.json: it is not a transformers model.")
-    digest = folder_digest(source)
-    target = data / f"{name.replace('/', '--')}-{precision}-{digest}-{LAYOUT}.onnx"
-    publish_folder(target, MANIFEST, lambda part: _make(source, part, precision, digest))
-    return target
+    return folder_digest(source)
 
 
 def folder_digest(source: Path) -> str:

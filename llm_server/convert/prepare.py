@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from llm_server.backends.onnx_manifest import MANIFEST
 from llm_server.convert import tokenizer
 from llm_server.convert.attention import check_window
 from llm_server.convert.converter import converter_folder
@@ -52,13 +53,16 @@ def prepare_chat(model: str, data: Path, quantisation: str, progress: Progress =
 def prepare_onnx_chat(
     model: str, data: Path, precision: str, progress: Progress = log.info, context: int | None = None
 ) -> Prepared:
-    """The chat model of setting `model` for ONNX Runtime, for sequences of `context` tokens.
+    """The chat model of setting `model` for ONNX Runtime, for sequences of `context` tokens. A folder that
+    `convert` has made for ONNX Runtime is taken as it is.
 
     PreparationFailed says what is missing, or why it cannot be.
     """
     name, found = _find(model, data, progress)
     if found.is_file():
         raise PreparationFailed(f"ONNX Runtime needs a transformers folder or a hub name, not {found.name}.")
+    if (found / MANIFEST).is_file():
+        return Prepared(name, found)
     file = found / "config.json"
     check_window(json.loads(file.read_text()) if file.is_file() else {}, context)
     progress(f"Preparing {name} for ONNX Runtime")
@@ -68,6 +72,14 @@ def prepare_onnx_chat(
 def _find(model: str, data: Path, progress: Progress) -> tuple[str, Path]:
     """Id of the model, and its .gguf file or transformers folder."""
     return local_chat(model) or (model, download(model, data / "hub", progress))
+
+
+def transformers_folder(model: str, data: Path, progress: Progress = log.info) -> Path:
+    """The transformers folder of a setting: `starter`, a folder, or a name on the hub. PreparationFailed."""
+    _, found = _find(model, data, progress)
+    if not (found / "config.json").is_file():
+        raise PreparationFailed(f"{found} has no config.json: it is not a transformers model.")
+    return found
 
 
 def local_chat(model: str) -> tuple[str, Path] | None:

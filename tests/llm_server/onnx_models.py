@@ -64,7 +64,7 @@ def make_peft(
 
 
 class Reference:
-    """transformers' logits after the last token of a prompt, with adapters or without."""
+    """transformers' logits for a prompt, in 32 bits, with adapters or without."""
 
     def __init__(self, folder: Path, adapters: Mapping[str, Path]) -> None:
         with warnings.catch_warnings():
@@ -86,12 +86,18 @@ class Reference:
                     self._model.load_adapter(path, name)
 
     def __call__(self, tokens: Sequence[int], *adapters: str) -> NDArray[np.float32]:
+        """After the last token."""
+        last: NDArray[np.float32] = self.every(tokens, *adapters)[-1]
+        return last
+
+    def every(self, tokens: Sequence[int], *adapters: str) -> NDArray[np.float32]:
+        """After every token, [tokens, vocabulary]."""
         ids = self._torch.tensor([list(tokens)])
         with self._torch.no_grad():
             if not adapters:
                 if self._model is None:
-                    return np.asarray(self._base(ids).logits[0, -1])
+                    return np.asarray(self._base(ids).logits[0])
                 with self._model.disable_adapter():
-                    return np.asarray(self._model(ids).logits[0, -1])
+                    return np.asarray(self._model(ids).logits[0])
             self._model.base_model.set_adapter(list(adapters))
-            return np.asarray(self._model(ids).logits[0, -1])
+            return np.asarray(self._model(ids).logits[0])

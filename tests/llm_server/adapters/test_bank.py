@@ -122,6 +122,6 @@ def test_the_command_says_what_a_bank_needs(models: Path, tmp_path: Path) -> Non
     missing = CliRunner().invoke(app, ["convert", str(peft), str(target)])
     assert (missing.exit_code, "--base" in missing.output) == (1, True)
     wrong = CliRunner().invoke(app, ["convert", str(peft), str(target), "--base", str(models / "tiny")])
-    assert (wrong.exit_code, "is not a model for ONNX" in " ".join(wrong.output.split())) == (1, True)
+    assert (wrong.exit_code, "no folder for ONNX Runtime" in " ".join(wrong.output.split())) == (1, True)
     assert not target.exists()
     shutil.rmtree(peft)
