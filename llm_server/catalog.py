@@ -136,8 +136,9 @@ class EmbeddingModelEntry:
 
     def card(self) -> dict[str, object]:
         """Its entry in /v1/models."""
-        model = self.embedder.model
-        return card(self, "embeddings", length=model.max_tokens, dimensions=model.dimensions)
+        model, prefixes = self.embedder.model, self.embedder.prefixes
+        said = {"query": prefixes.query, "passage": prefixes.passage}
+        return card(self, "embeddings", length=model.max_tokens, dimensions=model.dimensions, prefixes=said)
 
     def close(self) -> None:
         """After the running batch."""

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from llm_server.config.encoders import MINILM
 from llm_server.config.resolve import read_config
 from llm_server.config.source import SettingsSource
 from llm_server.convert.converter import fetch_converter
@@ -22,7 +23,7 @@ from llm_server.convert.prepare import (
     prepare_classifier,
     prepare_embedder,
     prepare_onnx_chat,
-    prepare_onnx_embedder,
+    prepare_sentence,
     transformers_folder,
 )
 from llm_server.doctor import examine
@@ -90,17 +91,21 @@ def serve(
 
 
 def _prepared(settings: Settings, tell: Callable[[str], None]) -> Iterator[Prepared]:
-    """Every model of the settings or of their file, and the embedding model."""
-    for spec in read_config(settings).models:
+    """Every model of the settings or of their file."""
+    wanted = read_config(settings)
+    for spec in wanted.models:
         one = spec.settings
         if one.backend == "onnx":
             yield prepare_onnx_chat(one.model, one.data, one.precision, tell, one.context)
         elif one.backend == "llama_cpp":
             yield prepare_chat(one.model, one.data, one.quantisation, tell)
-    embedder = prepare_onnx_embedder if settings.backend == "onnx" else prepare_embedder
-    yield embedder(settings.data, tell)
-    if settings.reranker is not None:
-        yield prepare_classifier(settings.reranker, settings.data, tell)
+    for encoder in wanted.encoders:
+        if encoder.task != "embed":
+            yield prepare_classifier(encoder.model, settings.data, tell)
+        elif encoder == MINILM and settings.backend != "onnx":
+            yield prepare_embedder(settings.data, tell)
+        else:
+            yield prepare_sentence(encoder.model, settings.data, encoder.sentence, tell)[0]
 
 
 @app.command()

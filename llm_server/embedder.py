@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,6 +68,23 @@ class EchoEmbedding:
         """Nothing is held."""
 
 
+Role = Literal["query", "passage"]
+"""What a text is to its model: some were trained with words before each (E5: `query: `, `passage: `)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prefixes:
+    """Words before a text, by what it is; `other` where nobody says."""
+
+    query: str = ""
+    passage: str = ""
+    other: str = ""
+
+    def of(self, role: Role | None) -> str:
+        """One of the three."""
+        return {"query": self.query, "passage": self.passage, None: self.other}[role]
+
+
 @dataclass(frozen=True, slots=True)
 class Embedded:
     """Vectors (texts, dimensions) and the tokens that were read for them."""
@@ -79,18 +96,21 @@ class Embedded:
 class Embedder:
     """Serves an embedding model from a thread of its own, so that the event loop and the engine go on."""
 
-    def __init__(self, model: EmbeddingModel) -> None:
-        self.model = model
+    def __init__(self, model: EmbeddingModel, prefixes: Prefixes = Prefixes()) -> None:
+        self.model, self.prefixes = model, prefixes
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="embedder")
 
-    async def embed(self, inputs: Sequence[str | Sequence[int]]) -> Embedded:
-        """Vectors in the order of `inputs`, texts or token ids."""
+    async def embed(self, inputs: Sequence[str | Sequence[int]], role: Role | None = None) -> Embedded:
+        """Vectors in the order of `inputs`, texts or token ids; what the latter are is in them already."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self._embed, list(inputs))
+        prefix = self.prefixes.of(role)
+        texts = [prefix + given if isinstance(given, str) else given for given in inputs]
+        return await loop.run_in_executor(self._thread, self._embed, texts)
 
     def embed_now(self, texts: list[str]) -> NDArray[np.float32]:
         """The vectors alone, for a caller that waits in a thread of its own."""
-        return self._thread.submit(self._embed, [*texts]).result().vectors
+        prefixed = [self.prefixes.other + text for text in texts]
+        return self._thread.submit(self._embed, [*prefixed]).result().vectors
 
     def _embed(self, inputs: list[str | Sequence[int]]) -> Embedded:
         limit = self.model.max_tokens

@@ -18,9 +18,10 @@ from llm_server.convert.prepare import (
     prepare_classifier,
     prepare_embedder,
     prepare_onnx_chat,
-    prepare_onnx_embedder,
+    prepare_sentence,
 )
-from llm_server.embedder import EchoEmbedding, Embedder, EmbeddingModel
+from llm_server.convert.sentence import Sentence
+from llm_server.embedder import EchoEmbedding, Embedder, Prefixes
 from llm_server.engine.backend import Backend
 from llm_server.engine.engine import Engine, Limits
 from llm_server.engine.observer import Observer
@@ -124,29 +125,14 @@ def load_adapters(manager: AdapterManager, specs: Iterable[AdapterSpec], progres
             manager.store.change(spec.name, spec.scale, spec.pin)
 
 
-def load_embedder(settings: Settings, progress: Progress) -> EmbeddingModelEntry:
-    """The embedded embedding model; its echo where LLM_BACKEND is echo."""
-    if settings.backend == "echo":
-        return EmbeddingModelEntry(MINILM_ID, Embedder(EchoEmbedding()))
-    return EmbeddingModelEntry(
-        MINILM_ID, Embedder(_minilm(settings, progress)), ("sentence-transformers/" + MINILM_ID,)
-    )
-
-
-def _minilm(settings: Settings, progress: Progress) -> EmbeddingModel:
-    if settings.backend == "onnx":
-        from llm_server.backends.onnx_embedder import OnnxEmbedding
-
-        folder = prepare_onnx_embedder(settings.data, progress).path
-        return OnnxEmbedding(folder, settings.threads, settings.provider)
-    from llm_server.backends.llama_embedder import LlamaEmbedding
-
-    prepared = prepare_embedder(settings.data, progress)
-    return LlamaEmbedding(prepared.path, prepared.tokenizer or prepared.path, threads=settings.threads)
-
-
-def load_encoder(spec: EncoderSpec, settings: Settings, progress: Progress) -> RerankModel | ClassifierModel:
-    """A cross-encoder or a classifier, on ONNX Runtime whatever computes chats. PreparationFailed."""
+def load_encoder(
+    spec: EncoderSpec, settings: Settings, progress: Progress
+) -> EmbeddingModelEntry | RerankModel | ClassifierModel:
+    """An embedder, a cross-encoder or a classifier, on ONNX Runtime whatever computes chats. The embedded
+    embedder alone runs where chats do. PreparationFailed.
+    """
+    if spec.task == "embed":
+        return EmbeddingModelEntry(spec.id, _embedder(spec, settings, progress), spec.aliases)
     from llm_server.backends.onnx_classifier import OnnxClassifier
 
     prepared = prepare_classifier(spec.model, settings.data, progress)
@@ -159,6 +145,23 @@ def load_encoder(spec: EncoderSpec, settings: Settings, progress: Progress) -> R
             f"{spec.model} has {len(model.labels)} labels: a cross-encoder has one. Name another reranker."
         )
     return RerankModel(spec.id, Classifier(model), spec.aliases)
+
+
+def _embedder(spec: EncoderSpec, settings: Settings, progress: Progress) -> Embedder:
+    embedded = spec.model == MINILM_ID and spec.sentence == Sentence()
+    if embedded and settings.backend == "echo":
+        return Embedder(EchoEmbedding())
+    if embedded and settings.backend == "llama_cpp":
+        from llm_server.backends.llama_embedder import LlamaEmbedding
+
+        gguf = prepare_embedder(settings.data, progress)
+        return Embedder(LlamaEmbedding(gguf.path, gguf.tokenizer or gguf.path, threads=settings.threads))
+    from llm_server.backends.onnx_embedder import OnnxEmbedding
+
+    prepared, sentence = prepare_sentence(spec.model, settings.data, spec.sentence, progress)
+    model = OnnxEmbedding(prepared.path, settings.threads, settings.provider)
+    words = (sentence.query_prefix, sentence.passage_prefix, sentence.prefix)
+    return Embedder(model, Prefixes(*(word or "" for word in words)))
 
 
 def _chat(spec: ModelSpec, backend: Backend, observer: Observer) -> ChatModel:

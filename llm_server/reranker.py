@@ -4,8 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from llm_server.classifier import Classifier, probabilities
-from llm_server.embedder import Embedder
+from llm_server.embedder import Embedder, shorten
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +36,16 @@ class BiEncoder:
         self._embedder = embedder
 
     async def score(self, query: str, documents: Sequence[str]) -> Relevance:
-        """One pass over the query and all documents."""
-        embedded = await self._embedder.embed([query, *documents])
-        scores = embedded.vectors[1:] @ embedded.vectors[0]
-        return Relevance([float(score) for score in scores], embedded.tokens)
+        """One pass over the query, one over all documents."""
+        asked = await self._embedder.embed([query], "query")
+        found = await self._embedder.embed(documents, "passage")
+        scores = _unit(found.vectors) @ _unit(asked.vectors)[0]
+        return Relevance([float(score) for score in scores], asked.tokens + found.tokens)
+
+
+def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """At length 1, which not every model brings them to."""
+    return shorten(vectors, vectors.shape[1])
 
 
 class CrossEncoder:

@@ -104,8 +104,9 @@ class Settings(BaseSettings):
     for, which is on loopback only, and none is named, any folder will do."""
     adapter_mb: int | None = Field(default=None, ge=1)
     """Megabytes of adapters in the memory; the least recently used go first. By default all stay."""
-    embeddings: bool = True
-    """Serve the embedded embedding model."""
+    embeddings: bool | str = True
+    """Serve the embedded embedding model; or others of BERT's shape instead, by folders or names on the hub,
+    separated by commas (all-minilm-l6-v2 is the embedded one). Prefixes and more are said in LLM_CONFIG."""
     reranker: str | None = None
     """Cross-encoder for /v1/rerank: a transformers folder, or a name on the hub, of a sequence classifier of
     BERT's shape with one label. Left out: /v1/rerank compares embeddings."""
@@ -150,6 +151,14 @@ class Settings(BaseSettings):
         if self.langfuse_host and not (self.langfuse_public_key and self.langfuse_secret_key):
             raise ValueError("LANGFUSE_HOST needs LANGFUSE_PUBLIC_KEY and LANGFUSE_SECRET_KEY")
         return self
+
+    @field_validator("embeddings", mode="before")
+    @classmethod
+    def _yes_or_names(cls, value: object) -> object:
+        # Of `bool | str` pydantic would take every text as it is.
+        words = {"true": True, "1": True, "yes": True, "on": True}
+        words |= {"false": False, "0": False, "no": False, "off": False}
+        return words.get(value.strip().lower(), value) if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _one_place_for_models(self) -> "Settings":

@@ -35,6 +35,9 @@ class Settings(BaseSettings):
     """Bearer key for the embeddings service."""
     embedding_model: str = "all-minilm-l6-v2"
     """Name of the embedding model there."""
+    embedding_input_type: bool = False
+    """Say with every request whether its texts are queries or passages (`input_type`), for a model that has a
+    prefix for each, such as E5. Not every service takes the field; llm_server does."""
     embedding_batch: int = Field(default=16, ge=1, le=256)
     """Passages per embeddings request."""
     embedding_timeout: float = Field(default=60.0, gt=0)

@@ -12,16 +12,25 @@ from llm_server.api.access import as_embedding
 from llm_server.api.auth import INFERENCE, require
 from llm_server.api.forward import route
 from llm_server.api.schemas import EmbeddingRequest
-from llm_server.embedder import shorten
+from llm_server.embedder import Role, shorten
 from llm_server.errors import BadRequest
 
 router = APIRouter(dependencies=[Depends(require(INFERENCE))])
 MAX_INPUTS = 2048
+ROLES: dict[str, Role] = {
+    "query": "query",
+    "search_query": "query",
+    "passage": "passage",
+    "document": "passage",
+    "search_document": "passage",
+}
 
 
 @router.post("/v1/embeddings")
 async def embed(request: Request, body: EmbeddingRequest) -> Response:
-    """One vector of length 1 an input. Longer inputs are cut at the model's limit."""
+    """One vector an input, of length 1 unless its model is served with `normalise: false`. Longer inputs are
+    cut at the model's limit. `input_type` says what the texts are, where the model wants to know.
+    """
     entry = await route(request, body.model, "embeddings")
     if isinstance(entry, Response):
         return entry
@@ -32,7 +41,7 @@ async def embed(request: Request, body: EmbeddingRequest) -> Response:
         raise BadRequest(f"A token id is outside 0..{size - 1}.", param="input")
     if body.dimensions is not None and body.dimensions > full:
         raise BadRequest(f"{model.id} has {full} dimensions.", param="dimensions")
-    result = await model.embedder.embed(inputs)
+    result = await model.embedder.embed(inputs, ROLES.get(body.input_type or ""))
     request.app.state.metrics.embeddings.inc(result.tokens)
     vectors = (
         result.vectors

@@ -209,6 +209,8 @@ class EmbeddingRequest(Body):
     input: str | list[str] | list[int] | list[list[int]]
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: int | None = Field(default=None, ge=1)
+    input_type: Literal["query", "passage", "document", "search_query", "search_document"] | None = None
+    """What the texts are, in the words of several servers: a model may want a prefix for each."""
 
 
 class RerankRequest(Body):

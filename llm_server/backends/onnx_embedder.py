@@ -11,7 +11,7 @@ from llm_server.backends.onnx_graph import Provider
 
 
 class OnnxEmbedding:
-    """An encoder whose graph ends in the mean over the tokens, at length 1."""
+    """An encoder whose graph ends in one vector a text."""
 
     def __init__(self, folder: Path, threads: int | None = None, provider: Provider = "cpu") -> None:
         self._encoder = OnnxEncoder(folder, threads, provider)

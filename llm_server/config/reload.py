@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from llm_server.adapters.manager import AdapterManager
-from llm_server.catalog import Catalog, ChatModel, EmbeddingModelEntry, Entry, UpstreamModel
+from llm_server.catalog import Catalog, ChatModel, Entry, UpstreamModel
 from llm_server.config.encoders import EncoderSpec
 from llm_server.config.resolve import AdapterSpec, ModelSpec, Resolved, UpstreamSpec, read_config, read_file
 from llm_server.config.retire import Retirement
@@ -19,7 +19,6 @@ from llm_server.load import (
     Progress,
     default_temperature,
     load_adapters,
-    load_embedder,
     load_encoder,
     load_model,
 )
@@ -74,7 +73,6 @@ class Reloader:
         self._lock = threading.Lock()
         self._live: dict[str, Live] = {}
         self._upstreams: dict[str, tuple[UpstreamSpec, UpstreamModel]] = {}
-        self._embedder: EmbeddingModelEntry | None = None
         self._encoders: dict[str, tuple[EncoderSpec, Entry]] = {}
         self._seen: bytes | None = None
         self._loaded_at: float | None = None
@@ -118,7 +116,7 @@ class Reloader:
             "file": None if self._settings.config is None else str(self._settings.config),
             "loaded_at": self._loaded_at,
             "models": cards,
-            "embeddings": self._embedder is not None,
+            "embeddings": any(spec.task == "embed" for spec, _ in self._encoders.values()),
             "encoders": [spec.card() for spec, _ in self._encoders.values()],
             "draining": len(self.retiring),
             "refused": self._refusal.card() if self._refusal else None,
@@ -154,7 +152,7 @@ class Reloader:
                 if spec.id not in change.loaded:
                     self._adapt(wanted, spec, live[spec.id][1], fresh)
             upstreams = {spec.id: (spec, self._upstream(spec, change, fresh)) for spec in wanted.upstreams}
-            embedder, encoders = self._embedding(wanted, fresh), self._encoding(wanted, change, fresh)
+            encoders = self._encoding(wanted, change, fresh)
         except BaseException:
             fresh.undo()
             self._write_adapters()
@@ -164,9 +162,8 @@ class Reloader:
                 self._take_over(spec, live[spec.id][1])
         entries: list[Entry] = [model for _, model in live.values()]
         entries += [model for _, model in upstreams.values()]
-        entries += [embedder] if embedder else []
         gone = self._catalog.replace([*entries, *(entry for _, entry in encoders.values())])
-        before, self._live, self._embedder = self._live, live, embedder
+        before, self._live = self._live, live
         for entry in gone:
             self._retirement.retire(entry)
         _forget_adapters(before, live, change.loaded)
@@ -251,17 +248,10 @@ class Reloader:
         fresh.entries.append(model)
         return model
 
-    def _embedding(self, wanted: Resolved, fresh: "_Fresh") -> EmbeddingModelEntry | None:
-        if not wanted.embeddings or self._embedder is not None:
-            return self._embedder if wanted.embeddings else None
-        embedder = load_embedder(self._settings, self._progress)
-        fresh.entries.append(embedder)
-        return embedder
-
     def _encoding(
         self, wanted: Resolved, change: Change, fresh: "_Fresh"
     ) -> dict[str, tuple[EncoderSpec, Entry]]:
-        """Rerankers and classifiers: those that run as they are wanted, and new ones."""
+        """Embedders, rerankers and classifiers: those that run as they are wanted, and new ones."""
         out: dict[str, tuple[EncoderSpec, Entry]] = {}
         for spec in wanted.encoders:
             before = self._encoders.get(spec.id)

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from llm_server.backends.onnx_manifest import MANIFEST
 from llm_server.config import encoders
 from llm_server.config.base_folder import check_base_folder, of_entry
-from llm_server.config.encoders import EncoderSpec
+from llm_server.config.encoders import MINILM, EncoderSpec
 from llm_server.config.marks import Document, Loc, parse
 from llm_server.config.schema import (
     PRESETS,
@@ -22,7 +22,6 @@ from llm_server.config.schema import (
 )
 from llm_server.config.stamp import Stamp, stamp
 from llm_server.convert.hub import check_name
-from llm_server.convert.minilm import MODEL_ID as MINILM_ID
 from llm_server.convert.prepare import STARTER_ID, local_chat
 from llm_server.errors import ConfigRefused, LlmServerError, PreparationFailed
 from llm_server.settings import STARTER, Settings
@@ -42,7 +41,6 @@ OVERRIDES = (
     "temperature",
 )
 """Fields of an entry that stand for the setting of the same name."""
-EMBEDDERS = (MINILM_ID, "sentence-transformers/" + MINILM_ID)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +108,15 @@ class Resolved:
     """What is to be served. `document` is the file that says so, None for the settings."""
 
     models: tuple[ModelSpec, ...]
-    embeddings: bool
     document: Document | None = field(default=None, compare=False)
     upstreams: tuple[UpstreamSpec, ...] = ()
     encoders: tuple[EncoderSpec, ...] = ()
-    """Rerankers and classifiers."""
+    """Embedders, rerankers and classifiers."""
+
+    @property
+    def embeddings(self) -> bool:
+        """Whether any model makes vectors."""
+        return any(spec.task == "embed" for spec in self.encoders)
 
     def refusal(self, spec: ModelSpec | EncoderSpec, error: LlmServerError) -> LlmServerError:
         """Why a model cannot be served, with its line where there is a file."""
@@ -127,7 +129,7 @@ def of_settings(settings: Settings) -> Resolved:
     beside = tuple(encoders.of_settings(settings))
     if settings.backend == "echo":
         spec = ModelSpec("echo", settings, (STARTER_ID, STARTER))
-        return Resolved((spec,), settings.embeddings, encoders=beside)
+        return Resolved((spec,), encoders=beside)
     found = local_chat(settings.model)
     if settings.base_folder is not None:
         check_base_folder(settings.base_folder, settings.model, settings.backend)
@@ -135,7 +137,7 @@ def of_settings(settings: Settings) -> Resolved:
     aliases = (STARTER,) if name == STARTER_ID else ()
     adapters = tuple(_settings_adapters(settings.lora))
     spec = ModelSpec(name, settings, aliases, adapters, stamp(found[1]) if found else ())
-    return Resolved((spec,), settings.embeddings, encoders=beside)
+    return Resolved((spec,), encoders=beside)
 
 
 def _settings_adapters(lora: str) -> Iterator[AdapterSpec]:
@@ -150,7 +152,6 @@ def of_file(path: Path, raw: bytes, settings: Settings) -> Resolved:
     """The models of a file. ConfigRefused with line and reason for anything that is wrong in it."""
     document = parse(path, raw)
     config = validate(document)
-    embeddings = settings.embeddings if config.embeddings is None else config.embeddings
     every = [
         _model(document, index, entry, settings)
         if isinstance(entry, ModelEntry)
@@ -158,11 +159,11 @@ def of_file(path: Path, raw: bytes, settings: Settings) -> Resolved:
         for index, entry in enumerate(config.models)
     ]
     beside = tuple(encoders.of_file(document, config, settings))
-    _refuse_equal_names(document, config, every, beside, EMBEDDERS if embeddings else ())
+    _refuse_equal_names(document, config, every, beside)
     upstreams = tuple(spec for spec in every if isinstance(spec, UpstreamSpec))
     _refuse_wrong_fallbacks(document, every)
     models = _with_starter([spec for spec in every if isinstance(spec, ModelSpec)])
-    return Resolved(tuple(models), embeddings, document, upstreams, beside)
+    return Resolved(tuple(models), document, upstreams, beside)
 
 
 def upstream(document: Document, index: int, entry: UpstreamEntry) -> UpstreamSpec:
@@ -306,10 +307,11 @@ def _refuse_equal_names(
     document: Document,
     config: Config,
     models: Iterable[ModelSpec | UpstreamSpec],
-    beside: Iterable[EncoderSpec],
-    taken: Iterable[str],
+    beside: Sequence[EncoderSpec],
 ) -> None:
     """Ids and aliases share one space; upper and lower case are the same there."""
+    embedded = next((spec for spec in beside if spec.model == MINILM.model), None)
+    taken = (embedded.id, *embedded.aliases) if embedded is not None else ()
     seen = {name.lower(): "the embedding model" for name in taken}
     places: list[tuple[str, Loc, str]] = []
     for index, spec in enumerate(models):
@@ -317,8 +319,9 @@ def _refuse_equal_names(
         own = (*loc, "id") if config.models[index].id is not None else loc
         places.append((spec.id, own, f"models.{index}"))
         places += [(a, (*loc, "aliases", i), f"models.{index}") for i, a in enumerate(spec.aliases)]
-    for encoder in beside:
-        owner = ".".join(map(str, encoder.loc)) or "LLM_RERANKER"
+    for encoder in (spec for spec in beside if spec is not embedded):
+        setting = "LLM_EMBEDDINGS" if encoder.task == "embed" else "LLM_RERANKER"
+        owner = ".".join(map(str, encoder.loc)) or setting
         places.append((encoder.id, encoder.loc, owner))
         places += [(a, (*encoder.loc, "aliases", i), owner) for i, a in enumerate(encoder.aliases)]
     for name, loc, owner in places:

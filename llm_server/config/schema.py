@@ -9,7 +9,7 @@ models:
   - id: big
     upstream: [{preset: openai, model: gpt-5}, {url: "http://gpu:8000/v1", weight: 3}]
     fallbacks: [helper]
-embeddings: true
+embeddings: [all-minilm-l6-v2, {model: models/e5, query_prefix: "query: ", passage_prefix: "passage: "}]
 reranker: models/cross-encoder
 classifiers:
   - {id: intent, model: models/intent}
@@ -19,10 +19,12 @@ classifiers:
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from llm_server.config.marks import Document
+from llm_server.convert.minilm import MODEL_ID as MINILM_ID
+from llm_server.convert.sentence import Pooling
 from llm_server.errors import ConfigRefused
 from llm_server.settings import STARTER
 
@@ -137,12 +139,44 @@ class ClassifierEntry(Part):
     aliases: list[Name] = []
 
 
+class EmbeddingEntry(Part):
+    """A model for /v1/embeddings, on ONNX Runtime. What is left out is as its folder says."""
+
+    id: Name | None = None
+    """Its name for clients; by default that of the folder or the hub."""
+    model: str = Field(min_length=1)
+    """A transformers folder, a name on the Hugging Face hub, or all-minilm-l6-v2."""
+    aliases: list[Name] = []
+    pooling: Pooling | None = None
+    normalise: bool | None = None
+    """Vectors of length 1; by default they are."""
+    max_tokens: int | None = Field(default=None, ge=2)
+    query_prefix: str | None = None
+    passage_prefix: str | None = None
+    prefix: str | None = None
+    """Before texts of which a request does not say what they are."""
+
+
+def _listed(value: Any) -> Any:
+    """`true`, a name, and names in a list are short for entries."""
+    if isinstance(value, bool):
+        return [{"model": MINILM_ID}] if value else []
+    many = [value] if isinstance(value, str) else value
+    if not isinstance(many, list) or not many:
+        raise PydanticCustomError("embeddings", "Input should be true, false, a model or a list of models")
+    return [{"model": one} if isinstance(one, str) else one for one in many]
+
+
+Embeddings = Annotated[list[EmbeddingEntry], BeforeValidator(_listed)]
+
+
 class Config(Part):
     """The whole file."""
 
     models: list[AnyEntry] = Field(min_length=1)
-    embeddings: bool | None = None
-    """Serve the embedded embedding model; by default LLM_EMBEDDINGS."""
+    embeddings: Embeddings | None = None
+    """True for the embedded embedding model, false for none, a model, or a list of models; by default
+    LLM_EMBEDDINGS."""
     reranker: str | None = Field(default=None, min_length=1)
     """Cross-encoder for /v1/rerank, a transformers folder or a name on the hub; by default LLM_RERANKER."""
     classifiers: list[ClassifierEntry] = []
@@ -191,5 +225,6 @@ def _part(loc: tuple[int | str, ...]) -> type[BaseModel]:
         "adapters": AdapterEntry,
         "upstream": ServerEntry,
         "classifiers": ClassifierEntry,
+        "embeddings": EmbeddingEntry,
     }
     return next((parts[key] for key in reversed(loc) if key in parts), Config)

@@ -1,5 +1,5 @@
 """`python -m llm_server.convert.encoder_build SOURCE TARGET HEAD MAX_TOKENS`: an encoder as a folder for ONNX
-Runtime; HEAD is `vectors` or `scores`.
+Runtime; HEAD is `scores`, or how a vector is made: `mean`, `cls`, `last`, `max`, `mean-raw` and so on.
 
 A program of its own: it holds whole weights in memory, more than once. MAX_TOKENS 0 is as many as the model
 takes.
@@ -18,20 +18,23 @@ from llm_server.convert.encoder_graph import encoder_graph
 from llm_server.convert.encoder_weights import Encoder, read_encoder
 from llm_server.errors import PreparationFailed
 
+SCORES = "scores"
 
-def build(source: Path, target: Path, *, scores: bool, max_tokens: int = 0) -> Description:
+
+def build(source: Path, target: Path, head: str = SCORES, max_tokens: int = 0) -> Description:
     """Write the folder. PreparationFailed for what is no encoder, or has no classifier for `scores`."""
-    encoder = read_encoder(source, classifies=scores)
+    encoder = read_encoder(source, classifies=head == SCORES)
     if not (source / TOKENIZER).is_file():
         raise PreparationFailed(f"{source.name} has no {TOKENIZER}.")
-    graph = encoder_graph(encoder)
+    graph = encoder_graph(encoder, head)
     target.mkdir(parents=True, exist_ok=True)
     onnx.save(graph, target / GRAPH, save_as_external_data=True, location=WEIGHTS, size_threshold=1024)
     (target / WEIGHTS).chmod(0o644)  # onnx makes it readable for its owner only
     shutil.copyfile(source / TOKENIZER, target / TOKENIZER)
     size = len(encoder.classifier[2].bias) if encoder.classifier else encoder.words.shape[1]
     labels = _labels(source, size) if encoder.classifier else ()
-    description = Description(size, max_tokens or _length(source, encoder), labels)
+    allowed = _length(source, encoder)
+    description = Description(size, min(max_tokens or allowed, allowed), labels)
     description.write(target)
     return description
 
@@ -56,7 +59,7 @@ def main() -> int:
     """The exit status; the reason goes to standard error."""
     source, target, head, max_tokens = sys.argv[1:]
     try:
-        build(Path(source), Path(target), scores=head == "scores", max_tokens=int(max_tokens))
+        build(Path(source), Path(target), head, int(max_tokens))
     except PreparationFailed as error:
         sys.stderr.write(f"{error.message}\n")
         return 1

@@ -49,9 +49,9 @@ class _Builder:
         return self.op("Add", self.op("MatMul", given, self.constant(by.weight)), self.constant(by.bias))
 
 
-def encoder_graph(encoder: Encoder) -> ModelProto:
-    """A graph with the encoder's classifier; where there is none, with the mean over the tokens at length 1
-    (Reimers and Gurevych, 2019).
+def encoder_graph(encoder: Encoder, head: str = "mean") -> ModelProto:
+    """A graph with the encoder's classifier; where there is none, with one vector of the tokens: their `mean`
+    or `max`, the first (`cls`) or the `last` (Reimers and Gurevych, 2019); at length 1 without `-raw`.
     """
     build = _Builder()
     hidden = _embed(build, encoder)
@@ -63,7 +63,7 @@ def encoder_graph(encoder: Encoder) -> ModelProto:
     for layer in encoder.layers:
         hidden = _layer(build, encoder, layer, hidden, bias)
     if encoder.classifier is None:
-        _mean(build, hidden, mask)
+        _pool(build, head, hidden, mask)
     else:
         _classify(build, encoder.classifier, hidden)
     return _model(build, encoder)
@@ -111,13 +111,45 @@ def _norm(build: _Builder, encoder: Encoder, given: str, by: Linear) -> str:
     return build.op("LayerNormalization", given, scale, shift, axis=-1, epsilon=encoder.epsilon)
 
 
-def _mean(build: _Builder, hidden: str, mask: str) -> None:
-    # [batch, 1, tokens] times [batch, tokens, width]; the count of tokens goes away with the length.
+def _pool(build: _Builder, head: str, hidden: str, mask: str) -> None:
+    """One vector a text, [batch, width]; padding counts for nothing."""
+    pooling, _, raw = head.partition("-")
+    makers = {"mean": _mean, "max": _max, "last": _last, "cls": _first}
+    vector = makers[pooling](build, hidden, mask)
+    if raw:
+        build.op("Identity", vector, output=OUTPUT)
+        return
+    length = build.op("ReduceL2", vector, build.ints(-1), keepdims=1)
+    least = build.constant(np.array(1e-12, np.float32))
+    build.op("Div", vector, build.op("Max", length, least), output=OUTPUT)
+
+
+def _mean(build: _Builder, hidden: str, mask: str) -> str:
+    # [batch, 1, tokens] times [batch, tokens, width].
     row = build.op("Unsqueeze", mask, build.ints(1))
     total = build.op("Squeeze", build.op("MatMul", row, hidden), build.ints(1))
-    length = build.op("ReduceL2", total, build.ints(-1), keepdims=1)
-    least = build.constant(np.array(1e-12, np.float32))
-    build.op("Div", total, build.op("Max", length, least), output=OUTPUT)
+    return build.op("Div", total, build.op("ReduceSum", mask, build.ints(-1), keepdims=1))
+
+
+def _max(build: _Builder, hidden: str, mask: str) -> str:
+    padding = build.op(
+        "Sub", build.constant(np.array(1, np.float32)), build.op("Unsqueeze", mask, build.ints(2))
+    )
+    far = build.op("Mul", padding, build.constant(np.array(FAR)))
+    return build.op("ReduceMax", build.op("Add", hidden, far), build.ints(1), keepdims=0)
+
+
+def _last(build: _Builder, hidden: str, mask: str) -> str:
+    # Texts are padded at their end: the last token is at the count of tokens, less one.
+    count = build.op("ReduceSum", mask, build.ints(-1), keepdims=1)
+    place = build.op(
+        "Cast", build.op("Sub", count, build.constant(np.array(1, np.float32))), to=TensorProto.INT64
+    )
+    return build.op("GatherND", hidden, place, batch_dims=1)
+
+
+def _first(build: _Builder, hidden: str, mask: str) -> str:
+    return build.op("Gather", hidden, build.constant(np.array(0, np.int64)), axis=1)
 
 
 def _classify(build: _Builder, classifier: tuple[Linear, str, Linear], hidden: str) -> None:

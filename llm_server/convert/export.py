@@ -33,7 +33,7 @@ class Export:
     source: Path
     target: Path
     kind: str | None = None
-    """One of `EVERY`; None is q8_0 for a model, and for a LoRA f16, or a bank where the target is called so."""
+    """One of `EVERY`; None is q8_0 for a model, f16 for a LoRA, or a bank where it is to be .safetensors."""
     base: Path | None = None
     """Of a LoRA: its transformers folder, or for a bank the folder that ONNX Runtime serves."""
     merge: Path | None = None

@@ -2,7 +2,6 @@
 
 import sys
 from pathlib import Path
-from typing import Literal
 
 from llm_server.backends.onnx_encoder import DESCRIPTION
 from llm_server.convert.files import content_hash
@@ -12,12 +11,11 @@ from llm_server.errors import PreparationFailed
 INPUTS = ("*.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json")
 LAYOUT = "1"
 """Changes when the graphs do: folders made before are made anew."""
-Head = Literal["vectors", "scores"]
 
 
-def prepare_encoder(source: Path, name: str, data: Path, head: Head, max_tokens: int = 0) -> Path:
-    """The folder under `data`, made unless one of the same content is there. Texts are cut at `max_tokens`;
-    0 is as many as the model takes. PreparationFailed where it cannot be made.
+def prepare_encoder(source: Path, name: str, data: Path, head: str, max_tokens: int = 0) -> Path:
+    """The folder under `data`, made unless one of the same content is there. `head` is encoder_build's; texts
+    are cut at `max_tokens`, 0 is as many as the model takes. PreparationFailed where it cannot be made.
     """
     if not (source / "config.json").is_file():
         raise PreparationFailed(f"{source} has no config.json: it is not a transformers model.")

@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from llm_server.backends.onnx_manifest import MANIFEST
@@ -17,6 +17,7 @@ from llm_server.convert.minilm import MAX_TOKENS, minilm_folder
 from llm_server.convert.minilm import MODEL_ID as MINILM_ID
 from llm_server.convert.onnx_encoder import prepare_encoder
 from llm_server.convert.onnx_folder import prepare_onnx
+from llm_server.convert.sentence import Sentence, read_sentence
 from llm_server.errors import PreparationFailed
 from llm_server.settings import STARTER
 
@@ -114,7 +115,26 @@ def prepare_onnx_embedder(data: Path, progress: Progress = log.info) -> Prepared
     """The embedded embedding model for ONNX Runtime."""
     progress(f"Preparing {MINILM_ID} for ONNX Runtime")
     folder = minilm_folder()
-    return Prepared(MINILM_ID, prepare_encoder(folder, MINILM_ID, data, "vectors", MAX_TOKENS), folder=folder)
+    return Prepared(MINILM_ID, prepare_encoder(folder, MINILM_ID, data, "mean", MAX_TOKENS), folder=folder)
+
+
+def prepare_sentence(
+    model: str, data: Path, wanted: Sentence, progress: Progress = log.info
+) -> tuple[Prepared, Sentence]:
+    """A sentence-embedding model for ONNX Runtime, out of a transformers folder or from the hub, and how it
+    makes vectors. PreparationFailed.
+    """
+    name, found = (MINILM_ID, minilm_folder()) if model == MINILM_ID else _find(model, data, progress)
+    if found.is_file():
+        raise PreparationFailed(
+            f"An embedding model is a transformers folder or a hub name, not {found.name}."
+        )
+    if model == MINILM_ID:
+        wanted = replace(wanted, max_tokens=wanted.max_tokens or MAX_TOKENS)
+    sentence = read_sentence(found, wanted)
+    progress(f"Preparing {name} for ONNX Runtime")
+    path = prepare_encoder(found, name, data, sentence.head, sentence.max_tokens or 0)
+    return Prepared(name, path, folder=found), sentence
 
 
 def prepare_classifier(model: str, data: Path, progress: Progress = log.info) -> Prepared:

@@ -29,7 +29,7 @@ TEXTS: list[Text] = [
 @pytest.mark.parametrize("family", FAMILIES)
 async def test_scores_are_those_of_transformers(tmp_path: Path, family: str) -> None:
     checkpoint = EncoderCheckpoint(tmp_path / "source", family, labels=3)
-    build(checkpoint.folder, tmp_path / "built", scores=True)
+    build(checkpoint.folder, tmp_path / "built")
     classifier = Classifier(OnnxClassifier(tmp_path / "built", threads=1))
     expected = checkpoint.scores(TEXTS)
     assert expected.std(axis=0).min() > 0.05
@@ -44,7 +44,7 @@ async def test_scores_are_those_of_transformers(tmp_path: Path, family: str) -> 
 
 async def test_many_texts_come_back_in_their_order(tmp_path: Path) -> None:
     checkpoint = EncoderCheckpoint(tmp_path / "source", "bert", labels=2)
-    build(checkpoint.folder, tmp_path / "built", scores=True)
+    build(checkpoint.folder, tmp_path / "built")
     classifier = Classifier(OnnxClassifier(tmp_path / "built", threads=1))
     texts = [f"orders above {n} euros " * (n * 7 % 11 + 1) for n in range(150)]
     scored = await classifier.classify(texts)
@@ -79,7 +79,7 @@ def test_what_has_no_classifier_is_refused_with_the_reason(tmp_path: Path) -> No
     ):
         (checkpoint.folder / "config.json").write_text(json.dumps(config | changes))
         with pytest.raises(PreparationFailed, match=reason):
-            build(checkpoint.folder, tmp_path / "built", scores=True)
+            build(checkpoint.folder, tmp_path / "built")
     with pytest.raises(PreparationFailed, match="absolute positions"):
         prepare_encoder(checkpoint.folder, "odd", tmp_path / "out", "scores")
     assert list((tmp_path / "out").iterdir()) == []

@@ -45,6 +45,25 @@ async def test_vectors_have_length_one_and_tell_texts_apart(service: Embedder) -
     assert await service.embed_question("sick leave hours") == leave
 
 
+@pytest.mark.parametrize(("says", "kinds"), [(True, ["query", "passage"]), (False, [None, None])])
+async def test_texts_are_called_what_they_are_where_it_is_wanted(says: bool, kinds: list[str | None]) -> None:
+    seen: list[str | None] = []
+
+    async def answer(request: Request) -> Response:
+        seen.append((await request.json()).get("input_type"))
+        return JSONResponse({"data": [{"index": 0, "embedding": [3.0, 4.0]}]})
+
+    app = Starlette(routes=[Route("/v1/embeddings", answer, methods=["POST"])])
+    made, plain = embedder(app, embedding_input_type=says), embedder(app)
+    assert await made.embed_question("How long?") == [0.6, 0.8]
+    assert await made.embed(["A month."]) == [[0.6, 0.8]]
+    assert seen == kinds
+    # Vectors with prefixes and without are not for one index.
+    assert (made.identity(2) == plain.identity(2)) is not says
+    await made.aclose()
+    await plain.aclose()
+
+
 @pytest.mark.parametrize(
     ("response", "says"),
     [

@@ -25,6 +25,7 @@ class Embedder:
     def __init__(self, settings: Settings, transport: httpx.AsyncBaseTransport | None = None) -> None:
         key = settings.llm_api_key.get_secret_value() if settings.llm_api_key else None
         self._model = settings.embedding_model
+        self._says_type = settings.embedding_input_type
         self._batch = settings.embedding_batch
         self.batches = asyncio.Lock()
         self._timeout = httpx.Timeout(settings.embedding_timeout, connect=2.0)
@@ -42,7 +43,7 @@ class Embedder:
 
     async def embed_question(self, text: str) -> list[float]:
         """A unit vector soon, or `EmbeddingsUnavailable`: somebody waits for the answer."""
-        return (await self._embed([text], self._question_timeout))[0]
+        return (await self._embed([text], "query", self._question_timeout))[0]
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """Unit vectors [len(texts), dimensions] for passages; raises `EmbeddingsUnavailable`.
@@ -50,10 +51,12 @@ class Embedder:
         One batch at a time, so that a question waits for one batch of them at most.
         """
         async with self.batches:
-            return await self._embed(texts, self._timeout)
+            return await self._embed(texts, "passage", self._timeout)
 
-    async def _embed(self, texts: Sequence[str], limits: httpx.Timeout) -> list[list[float]]:
+    async def _embed(self, texts: Sequence[str], kind: str, limits: httpx.Timeout) -> list[list[float]]:
         request = {"model": self._model, "input": list(texts), "encoding_format": "float"}
+        if self._says_type:
+            request["input_type"] = kind
         body = await self._post(request, limits)
         try:
             entries = sorted(body["data"], key=lambda entry: entry["index"])
@@ -69,8 +72,9 @@ class Embedder:
         return await self.embed_question(PROBE)
 
     def identity(self, dimensions: int) -> str:
-        """Names the embedder in collections and documents: model and size of its vectors."""
-        return hashlib.sha256(f"{self._model}:{dimensions}".encode()).hexdigest()[:16]
+        """Names the embedder in collections and documents: model, size of its vectors, prefixes or none."""
+        typed = ":input_type" if self._says_type else ""
+        return hashlib.sha256(f"{self._model}:{dimensions}{typed}".encode()).hexdigest()[:16]
 
     async def aclose(self) -> None:
         """Close the connections."""

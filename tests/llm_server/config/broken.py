@@ -169,9 +169,12 @@ def words() -> Cases:
         yield f"id {value}", Broken(text, "`id` should be a valid string")
     half = 'models:\n  - {engine: echo, id: "\\ud800"} ' + MARK
     yield "half a character", Broken(half, "unable to parse raw data as a unicode string")
-    for value in ("maybe", "1", "[]", "'true'"):
+    for value in ("1", "[]", "{}", "2.5"):
         text = f"{ENTRY}embeddings: {value} {MARK}\n"
-        yield f"embeddings {value}", Broken(text, "`embeddings` should be a valid boolean")
+        yield f"embeddings {value}", Broken(text, "`embeddings` should be true, false, a model or a list")
+    for value in ("maybe", "'true'", "[no name]"):
+        text = f"{ENTRY}embeddings: {value} {MARK}\n"
+        yield f"embeddings {value}", Broken(text, "is neither `starter`, nor a file or folder here")
 
 
 def shapes() -> Cases:
