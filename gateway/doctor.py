@@ -19,6 +19,8 @@ from gateway.ports import owner
 from gateway.services import Ports
 
 ROOMS = ("llm_server", "tools", "graphs", "gateway", "rlhf", "annotation")
+STAND_INS = {"onnxruntime": ("onnxruntime-gpu",)}
+"""Packages that replace another one, with the same modules."""
 SPACE_LOW = 2 * 2**30  # bytes; models, uploads and indexes of a small installation
 CONSOLE = Path(__file__).with_name("console") / "dist" / "index.html"
 
@@ -71,9 +73,8 @@ def _packages() -> Finding:
         requirement = Requirement(line)
         if requirement.marker and not any(requirement.marker.evaluate({"extra": r}) for r in ("", *ROOMS)):
             continue
-        try:
-            version = importlib.metadata.version(requirement.name)
-        except importlib.metadata.PackageNotFoundError:
+        version = installed(requirement.name)
+        if version is None:
             wrong.append(f"{requirement.name} is missing")
             continue
         if not requirement.specifier.contains(version, prereleases=True):
@@ -81,6 +82,16 @@ def _packages() -> Finding:
     if wrong:
         return Finding(Level.WRONG, "packages", "; ".join(wrong[:5]), "run `make run`, which installs them")
     return Finding(Level.OK, "packages", "all installed")
+
+
+def installed(name: str) -> str | None:
+    """Version of a package, or of the one that stands in its place; None where neither is there."""
+    for one in (name, *STAND_INS.get(name, ())):
+        try:
+            return importlib.metadata.version(one)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return None
 
 
 def _folder(data: Path) -> Finding:

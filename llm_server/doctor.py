@@ -4,7 +4,7 @@ import shutil
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import distributions, version
 from pathlib import Path
 
 import psutil
@@ -41,17 +41,30 @@ def examine(settings: Settings) -> list[Finding]:
         ("memory", lambda: f"{psutil.virtual_memory().available / GIGABYTE:.1f} GB free"),
         ("port", lambda: _port(settings.host, settings.port)),
     ]
-    if settings.backend == "onnx":
+    if settings.backend == "onnx" or len(onnxruntimes()) > 1:
         looks.insert(1, ("ONNX Runtime", lambda: _onnx(settings.provider)))
     return [_look(what, look) for what, look in looks]
 
 
+def onnxruntimes() -> list[str]:
+    """The packages that bring ONNX Runtime; more than one have written over each other's files."""
+    named = (one.name.lower().replace("_", "-") for one in distributions())
+    return sorted({name for name in named if name in ("onnxruntime", "onnxruntime-gpu")})
+
+
 def _onnx(provider: str) -> str:
+    packages = onnxruntimes()
+    if len(packages) > 1:
+        remedy = f"`pip uninstall -y {' '.join(packages)}`, then install the one that is wanted"
+        raise OSError(f"{' and '.join(packages)} lie in the same folder: {remedy}")
     import onnxruntime
 
     there = onnxruntime.get_available_providers()
     if not any(provider in name.lower() for name in there):
-        raise OSError(f"it has no provider for {provider}: install onnxruntime-gpu or set LLM_PROVIDER=cpu")
+        raise OSError(
+            f"it has no provider for {provider}: `pip uninstall -y onnxruntime && pip install --no-deps "
+            f"onnxruntime-gpu=={onnxruntime.__version__}`, or set LLM_PROVIDER=cpu"
+        )
     return f"{onnxruntime.__version__}; {', '.join(there)}"
 
 

@@ -86,6 +86,11 @@ class Packages:
 
     def install(self, profile: str) -> None:
         """Install what a profile needs, unless an earlier run finished it."""
+        self._packages(profile)
+        if has_nvidia_gpu():
+            self.replace_onnxruntime()
+
+    def _packages(self, profile: str) -> None:
         done = self.folder / f".{profile}-complete"
         if done.exists():
             return
@@ -98,6 +103,28 @@ class Packages:
         if profile == "test":
             self._pip("Installing what the tests need", "--no-deps", "-r", str(DEV_LOCK))
             done.touch()
+
+    def replace_onnxruntime(self) -> None:
+        """Put onnxruntime-gpu (the extra `cuda`) where onnxruntime is, once. Both write the same folder: one
+        has to go before the other comes. Where the other cannot be had, the one for processors stays.
+        """
+        done, gpu = self.folder / ".cuda-complete", pinned("onnxruntime").replace("==", "-gpu==", 1)
+        if done.exists():
+            return
+        wheels, pip = self.cache / "wheels" / gpu.replace("==", "-"), [str(self.python), "-m", "pip"]
+        quiet = ["--disable-pip-version-check", "--no-deps"]
+        fetch = [*pip, "download", *quiet, "--only-binary", ":all:", "-d", str(wheels), gpu]
+        try:
+            run_logged(f"Downloading {gpu}", fetch, self._log("cuda"))
+        except SystemExit:
+            say(
+                f"    {gpu} cannot be had, see {self._log('cuda')}: ONNX models are computed on the processor"
+            )
+            return
+        remove = [*pip, "uninstall", "--disable-pip-version-check", "-y", "onnxruntime"]
+        run_logged("Removing onnxruntime", remove, self._log("cuda"))
+        self._pip(f"Installing {gpu}", "--no-deps", str(next(wheels.glob("*.whl"))))
+        done.touch()
 
     def _runtime(self) -> None:
         torch = pinned("torch")
