@@ -46,6 +46,7 @@ bench: setup-test ## Time and memory beside peers (a quiet machine; not part of 
 	@$(PY) -m tests.bench.overload
 	@$(PY) -m tests.bench.redaction
 	@$(PY) -m tests.bench.onnx_throughput
+	@$(PY) -m tests.bench.parity
 
 lock: ## Resolve pyproject.toml into the lock files
 	@$(PY) compose/scripts/lock.py
