@@ -17,6 +17,10 @@ RlhfError
  |- BadRecords         rows that cannot be read, each with file, line and reason
  |- DatasetError       a dataset that cannot be built or used
  |   '- Leak           training and held-out rows share a prompt, a session or a user
+ |- ObjectError        the object store refuses, or an object is not what it was
+ |   |- StoreAway      it does not answer: later it may
+ |   |- StoreChanged   somebody else has changed the same thing meanwhile
+ |   '- SourceRefused  an s3:// address that nobody may read from
  '- BadJudgements      what the gate was given makes no sense
 """
 
@@ -101,6 +105,22 @@ class DatasetError(RlhfError):
 
 class Leak(DatasetError):
     """Training and held-out rows share a prompt, a session or a user."""
+
+
+class ObjectError(RlhfError):
+    """The object store refuses, or an object is not what it was."""
+
+
+class StoreAway(ObjectError):
+    """The object store does not answer: later it may."""
+
+
+class StoreChanged(ObjectError):
+    """Somebody else has changed the same thing meanwhile."""
+
+
+class SourceRefused(ObjectError):
+    """An s3:// address that nobody may read from."""
 
 
 class BadJudgements(RlhfError):

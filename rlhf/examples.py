@@ -19,10 +19,15 @@ def examples(version: Version, objects: Path, count: int) -> list[Row]:
     Args:
         objects: DATA/objects.
     """
-    digest = str(version.lineage().get("dataset_digest") or "none")
-    files = [objects / "datasets" / digest[:SHORT] / name for name in (HELD_OUT, TRAIN)]
+    files = [dataset_of(version, objects) / name for name in (HELD_OUT, TRAIN)]
     own = [row for file in files if file.is_file() for row in read_rows(file) if row.get("chosen")]
     return [*own[:count], *plain(count - len(own))]
+
+
+def dataset_of(version: Version, objects: Path) -> Path:
+    """Where the dataset is, or was, that a version was trained on."""
+    digest = str(version.lineage().get("dataset_digest") or "none")
+    return objects / "datasets" / digest[:SHORT]
 
 
 def plain(count: int) -> list[Row]:

@@ -154,7 +154,8 @@ class Registry:
 
     def names(self) -> list[str]:
         """Adapters with a version."""
-        return sorted(p.name for p in self.folder.iterdir() if p.is_dir()) if self.folder.is_dir() else []
+        found = self.folder.iterdir() if self.folder.is_dir() else ()
+        return sorted(path.name for path in found if path.is_dir() and not path.name.startswith("."))
 
     def versions(self, name: str) -> list[Version]:
         """All of a name, oldest first."""
@@ -218,8 +219,14 @@ class Registry:
                 )
             for alias in held:
                 del aliases[alias]
-        shutil.rmtree(version.folder)
+        self._remove(version)
         return version
+
+    def _remove(self, version: Version) -> None:
+        shutil.rmtree(version.folder)
+
+    def changed(self, version: Version) -> None:
+        """Say that something was written beside a version: here it is read where it lies."""
 
     def choose(self, model: str) -> None:
         """From now on this model answers a gateway's chats, by the id that llm_server lists, such as
@@ -227,7 +234,7 @@ class Registry:
         stands for its live version.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        with _alone(self.folder):
+        with alone(self.folder):
             write(self.folder / CHATS, {"model": model})
 
     def chosen(self) -> str:
@@ -248,7 +255,7 @@ class Registry:
         folder = self.folder / name
         if not folder.is_dir():
             raise RegistryError(f"there is no adapter `{name}`")
-        with _alone(folder):
+        with alone(folder):
             before = self.aliases(name)
             aliases = dict(before)
             yield aliases
@@ -294,7 +301,7 @@ class Registry:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path) -> Iterator[None]:
     """One process at a time, because the gateway and workers change what lies there."""
     with (folder / LOCK).open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)

@@ -69,13 +69,16 @@ def code_versions() -> dict[str, str]:
     return found
 
 
-def forget_other_runs(run: Path, inputs: list[Any]) -> None:
-    """Delete checkpoints of other data or another recipe: going on from them would be neither run."""
+def forget_other_runs(run: Path, inputs: list[Any]) -> str:
+    """Delete checkpoints of other data or another recipe: going on from them would be neither run. What names
+    this one.
+    """
     key, file = hashlib.sha256(json.dumps(inputs).encode()).hexdigest(), run / "inputs.json"
     if run.exists() and (not file.is_file() or json.loads(file.read_text()) != {"key": key}):
         shutil.rmtree(run)
     run.mkdir(exist_ok=True)
     write(file, {"key": key})
+    return key
 
 
 def last_checkpoint(run: Path) -> str | None:

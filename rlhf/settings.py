@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from rlhf.data.limit import MEGABYTES
 from rlhf.data.names import described
 from rlhf.errors import SettingsError
+from rlhf.objects.settings import Settings as ObjectSettings
 
 
 class Settings(BaseSettings):
@@ -22,9 +23,11 @@ class Settings(BaseSettings):
     data: Path = Path("data/jobs")
     """Folder of the jobs' logs and, without RLHF_JOBS_URL, of their durable record, which one worker owns."""
     jobs_url: str = Field(default="", repr=False)
-    """PostgreSQL database of the durable record (`postgresql://…`), for workers that share RLHF_DATA."""
+    """PostgreSQL database of the durable record (`postgresql://…`), for several workers. They share
+    RLHF_DATA; with S3_ENDPOINT each may have its own, with the logs of what it does."""
     objects: Path | None = None
-    """Folder of datasets and outputs of steps; by default `objects` beside RLHF_DATA."""
+    """Folder of datasets and outputs of steps, or with S3_ENDPOINT of copies; by default `objects` beside
+    RLHF_DATA."""
     registry: Path | None = None
     """Folder above `adapters`; by default the one above RLHF_DATA."""
     models: Path = Path("data/models")
@@ -62,6 +65,8 @@ class Settings(BaseSettings):
     """Program that lists the GPUs."""
     stop_seconds: int = Field(default=5, ge=0)
     """How long running jobs may go on after the signal to stop; the rest is resumed at the next start."""
+    s3: ObjectSettings = Field(default_factory=ObjectSettings.from_environment)
+    """Where artefacts are kept beside the local folders: settings of their own, S3_*."""
 
     @property
     def objects_folder(self) -> Path:

@@ -16,7 +16,11 @@ import torch
 import transformers
 from transformers import AutoTokenizer, TrainerCallback, set_seed
 
-from rlhf.errors import TrainingError
+from rlhf.errors import ObjectError, TrainingError
+from rlhf.objects.checkpoints import Keeping, forget, latest
+from rlhf.objects.depot import Depot, LocalDepot
+from rlhf.objects.depots import checkpoints
+from rlhf.objects.settings import Settings as ObjectSettings
 from rlhf.pairs import Used
 from rlhf.progress import Progress
 from rlhf.ranks import count, first_alone, forget_evaluation, require_averaging
@@ -118,14 +122,19 @@ def carry_out(
     if not used.texts:
         raise TrainingError(f"{dataset} has no row to train on: {used.left_out or 'it is empty'}")
     begun = [weights_of(base), folder_digest(adapter) if adapter else None]
+    depot: Depot = LocalDepot(out / "run")
     with first_alone(recipe) as first:
         if first:
-            forget_other_runs(out / "run", [recipe.digest("processes", *method.depends), used.texts, *begun])
-            last_checkpoint(out / "run")
+            inputs = [recipe.digest("processes", *method.depends), used.texts, *begun]
+            depot = checkpoints(
+                ObjectSettings.from_environment(), out / "run", forget_other_runs(out / "run", inputs)
+            )
+            _begin_with_what_is_kept(depot, out / "run", tell)
     with hushed(), clear_errors(out):
         set_seed(recipe.seed)
         trainer = method.prepare(recipe, used, held, out, base, adapter)
         watch(trainer, recipe.train.batch * recipe.train.accumulate * recipe.processes)
+        trainer.add_callback(Keeping(depot, tell))
         method.check(trainer)
         forget_evaluation(trainer)
         if last := last_checkpoint(out / "run"):
@@ -147,8 +156,27 @@ def carry_out(
                 made_of = record(method.name, result, recipe, files, base)
                 trained = replace(trained, digest=digest, **made_of)
                 trained.save(out)
+                _forget_what_is_kept(depot, tell)
                 shutil.rmtree(out / "run", ignore_errors=True)
     return trained
+
+
+def _begin_with_what_is_kept(depot: Depot, run: Path, tell: Tell) -> None:
+    """Delete what is not whole; where nothing is left, take what another machine has kept of this run."""
+    if last_checkpoint(run):
+        return
+    try:
+        if (found := latest(depot)) and last_checkpoint(run):
+            tell(f"{found.name} of this training was kept by another machine")
+    except ObjectError as error:
+        tell(f"begins anew: {error}")
+
+
+def _forget_what_is_kept(depot: Depot, tell: Tell) -> None:
+    try:
+        forget(depot)
+    except ObjectError as error:
+        tell(f"checkpoints of this training are left in the bucket: {error}")
 
 
 def begin(recipe: Common, base: Path) -> Any:

@@ -51,6 +51,7 @@ def work(settings: Settings, stop: threading.Event | None = None) -> None:
         _owning(settings) as fleet,
         _launched(settings, fleet.name),
         Jobs(settings.data, settings.jobs_url) as jobs,
+        _following(settings),
     ):
         _log.info("worker ready", extra={"data": str(settings.data)})
         looked = 0.0
@@ -113,6 +114,13 @@ def _owning(settings: Settings) -> AbstractContextManager[Owner]:
 
         return member(settings.jobs_url, f"worker-{uuid4().hex[:12]}")
     return _only_worker(settings.data)
+
+
+def _following(settings: Settings) -> AbstractContextManager[None]:
+    from rlhf.objects.follow import following
+    from rlhf.pipelines.run import Place
+
+    return following(Place.depots, settings.s3, adopts=True)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from pydantic_settings import BaseSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 TARGET = ROOT / ".env.example"
-ROOMS = ("gateway", "gateway.traces", "llm_server", "tools", "rlhf", "annotation")
+ROOMS = ("gateway", "gateway.traces", "llm_server", "tools", "rlhf", "rlhf.objects", "annotation")
 HEADER = """\
 # Every setting, with its default. `loopyard up` sets ports, folders and secrets of the services that it
 # starts; what stands in the environment wins. Written by compose/scripts/env_example.py.
@@ -27,6 +27,8 @@ def lines(room: str, settings: type[BaseSettings]) -> Iterator[str]:
     prefix = settings.model_config.get("env_prefix", "")
     yield f"\n# --- {room} ---"
     for name, field in settings.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseSettings):
+            continue  # a block of its own
         text = " ".join((field.description or "").split())
         yield from textwrap.wrap(text, 116, initial_indent="# ", subsequent_indent="# ")
         yield f"#{prefix.upper()}{name.upper()}={default(field)}"

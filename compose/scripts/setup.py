@@ -22,6 +22,7 @@ from chromium import find_chromium
 from console_log import run_logged, say, step
 from setup_label_studio import LABEL_STUDIO
 from setup_langfuse_sdks import LANGFUSE_SDKS
+from setup_s3_server import S3_SERVER
 
 ROOT = Path(__file__).resolve().parents[2]
 CONSOLE = ROOT / "gateway" / "console"
@@ -229,7 +230,7 @@ def main() -> None:
     build_console(cache)
     prepare_models(python, cache)
     if profile == "test":
-        for environment in (LABEL_STUDIO, *LANGFUSE_SDKS):
+        for environment in (LABEL_STUDIO, *LANGFUSE_SDKS, S3_SERVER):
             environment.install(cache)
         install_browser()
 

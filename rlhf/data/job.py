@@ -65,6 +65,7 @@ class Check(Parameters):
 def build_dataset(work: Work) -> dict[str, Any]:
     """`dataset`: digest, folder and facts. DatasetError, BadRecords."""
     from rlhf.data.build import Plan, build_below
+    from rlhf.data.folder import refuse_withdrawn
     from rlhf.data.steps import steps_of
     from rlhf.errors import BadRecords, DatasetError
     from rlhf.settings import Settings
@@ -80,9 +81,13 @@ def build_dataset(work: Work) -> dict[str, Any]:
     work.advance(0.1, "reading", None, None)
     root = work.objects / "datasets"
     try:
-        files = [Path(file) for file in given.files.values()] + ([work.path(ROWS)] if asked else [])
+        depots = work.depots
+        files = [depots.here(Path(file)) for file in given.files.values()]
+        files += [work.path(ROWS)] if asked else []
         limit = Settings.from_environment().rows_megabytes
         manifest, report = build_below(files, root, plan, limit, _watch(work, 0.1))
+        if depots.datasets.keep(built := root / manifest["digest"][:12]):
+            refuse_withdrawn(built)
     except (BadRecords, DatasetError) as error:
         raise DatasetError(_renamed(str(error), given.files)) from error
     for finding in report.findings:
@@ -133,7 +138,8 @@ def check_dataset(work: Work) -> dict[str, Any]:
 
     given: Check = work.parameters
     work.advance(0.1, "reading", None, None)
-    report = check_file(Path(given.file), given.name, Settings.from_environment().rows_megabytes)
+    file = work.depots.here(Path(given.file))
+    report = check_file(file, given.name, Settings.from_environment().rows_megabytes)
     findings = [asdict(finding) for finding in report.findings]
     counts = {"errors": report.count("error"), "warnings": report.count("warning")}
     return {"report": {"rows": report.rows, **counts, "findings": findings}}

@@ -18,7 +18,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from rlhf.errors import DeployError, GatewayError, RlhfError
+from rlhf.errors import DeployError, GatewayError, RlhfError, StoreAway, StoreChanged
 from rlhf.pipelines.events import report
 from rlhf.pipelines.kinds import Work, load
 from rlhf.pipelines.outputs import publish
@@ -26,6 +26,8 @@ from rlhf.pipelines.outputs import publish
 RESULT = "result.json"
 NEARLY = 0.9
 """Share of the memory that a step may have."""
+PASSING = (DeployError, GatewayError, StoreAway, StoreChanged)
+"""Errors that a second attempt may not meet."""
 
 
 def main(order: dict[str, Any]) -> dict[str, Any]:
@@ -68,7 +70,7 @@ def explain(error: BaseException, folder: Path) -> tuple[str, bool]:
             True,
         )
     if isinstance(error, RlhfError):
-        return str(error), not isinstance(error, DeployError | GatewayError)
+        return str(error), not isinstance(error, PASSING)
     return f"{type(error).__name__}: {error}", False
 
 

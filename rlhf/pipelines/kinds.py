@@ -15,12 +15,16 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import PackageNotFoundError, entry_points, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from rlhf.errors import SettingsError
 from rlhf.sources import PACKAGE, sources_sha256
+
+if TYPE_CHECKING:
+    from rlhf.objects.depots import Depots
+    from rlhf.registry import Registry
 
 GROUP = "loopyard.steps"
 ANY = "any"
@@ -56,6 +60,21 @@ class Work:
     device: Literal["cpu", "cuda"]
     tell: Callable[[str], None]
     advance: Callable[[float, str, float | None, float | None], None]
+
+    @property
+    def depots(self) -> Depots:
+        """Where datasets, versions and outputs are kept."""
+        from rlhf.objects.depots import open_depots
+        from rlhf.objects.settings import Settings
+
+        return open_depots(Settings.from_environment(), self.objects, self.registry)
+
+    @property
+    def versions(self) -> Registry:
+        """The registry."""
+        from rlhf.objects.registry import registry_of
+
+        return registry_of(self.registry, self.depots.models)
 
     def path(self, port: str) -> Path:
         """The file or folder at a port."""

@@ -9,12 +9,13 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from rlhf.errors import StepFailed
+from rlhf.objects.depots import Depots
 from rlhf.registry import file_sha256, write
 
 RECORD = "step.json"
@@ -35,18 +36,30 @@ def folders(objects: Path, key: str) -> tuple[Path, Path]:
     return objects / "steps" / key, objects / "steps" / f".{key}.partial"
 
 
-def recorded(folder: Path) -> dict[str, Any] | None:
+def recorded(folder: Path, here: Callable[[Path], Path] = lambda path: path) -> dict[str, Any] | None:
     """The outputs of a finished step, paths made absolute; None where it is not there. One whose content is
-    not what it was is deleted.
+    not what it was is deleted. `here`: where a path of another machine is on this one.
     """
     try:
         outputs: dict[str, Any] = json.loads((folder / RECORD).read_text())["outputs"]
     except FileNotFoundError:
         return None
-    if all(_intact(folder, value) for value in outputs.values()):
-        return {port: _absolute(folder, value) for port, value in outputs.items()}
+    found = {port: _absolute(folder, value, here) for port, value in outputs.items()}
+    if all(map(_intact, found.values())):
+        return found
     shutil.rmtree(folder)
     return None
+
+
+def kept(folder: Path, depots: Depots) -> dict[str, Any] | None:
+    """The outputs of a step that was finished here or on another machine, kept for the others; None where it
+    was not. ObjectError.
+    """
+    depots.artifacts.bring(folder)
+    found = recorded(folder, depots.here)
+    # The same step may have been done elsewhere in the meantime: one result is everybody's.
+    theirs = found is not None and depots.artifacts.keep(folder)
+    return recorded(folder, depots.here) if theirs else found
 
 
 def publish(partial: Path, folder: Path, outputs: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
@@ -79,15 +92,16 @@ def _signed(partial: Path, port: str, value: Any) -> Any:
     return {"digest": content, **value, "content": content}
 
 
-def _intact(folder: Path, value: Any) -> bool:
+def _intact(value: Any) -> bool:
+    """Whether what an absolute path leads to is what it was."""
     if not _is_file(value):
         return True
-    path = folder / value["path"]
+    path = Path(value["path"])
     return path.exists() and content_sha256(path) == str(value["content"])
 
 
-def _absolute(folder: Path, value: Any) -> Any:
-    return {**value, "path": str((folder / value["path"]).absolute())} if _is_file(value) else value
+def _absolute(folder: Path, value: Any, here: Callable[[Path], Path]) -> Any:
+    return {**value, "path": str(here((folder / value["path"]).absolute()))} if _is_file(value) else value
 
 
 def _identity(value: Any) -> Any:

@@ -67,7 +67,6 @@ def evaluate(work: Work) -> dict[str, Any]:
     from rlhf.evaluate import CANDIDATE, CURRENT, Sides
     from rlhf.evaluate import evaluate as compare
     from rlhf.pairs import read_rows
-    from rlhf.registry import Registry
 
     given: Evaluated = work.parameters
     plan, version = plan_of(given.recipe).evaluate, _version(work)
@@ -75,7 +74,7 @@ def evaluate(work: Work) -> dict[str, Any]:
     with server_at(given.url) as server:
         was, base = server.stable(given.name), server.base()
         current = base + (f":{given.name}@{was}" if was else "")
-        folders = {CURRENT: Registry(work.registry).find(given.name, was).folder} if was else {}
+        folders = {CURRENT: work.versions.find(given.name, was).folder} if was else {}
         with loaded(server, version) as candidate:
             folder = base_of(version, server.served(), Path(given.base) if given.base else None)
             sides = Sides(base, current, candidate, {**folders, CANDIDATE: version.folder}, folder)
@@ -159,7 +158,6 @@ def deploy(work: Work) -> dict[str, Any]:
     from rlhf.deploy import deploy as promote
     from rlhf.methods import starter
     from rlhf.pairs import read_rows
-    from rlhf.registry import Registry
 
     given: Deployed = work.parameters
     verdict = work.inputs[DECISION]["verdict"]
@@ -169,7 +167,7 @@ def deploy(work: Work) -> dict[str, Any]:
         )
         return {DEPLOYMENT: None}
     rows = read_rows(work.path(DATASET) / "held_out.jsonl")
-    registry = Registry(work.registry)
+    registry = work.versions
     with server_at(given.url) as server:
         done = promote(
             server,
@@ -198,13 +196,13 @@ def deploy_version(work: Work) -> dict[str, Any]:
     """
     from rlhf.deploy import base_of
     from rlhf.deploy import deploy as promote
-    from rlhf.examples import examples
-    from rlhf.registry import Registry
+    from rlhf.examples import dataset_of, examples
     from rlhf.settings import Settings
 
     given: Chosen = work.parameters
-    plan, registry = plan_of(given.recipe).deploy, Registry(work.registry)
+    plan, registry = plan_of(given.recipe).deploy, work.versions
     version = registry.find(given.name, given.digest)
+    work.depots.datasets.bring(dataset_of(version, work.objects))
     rows = examples(version, work.objects, plan.prompts)
     with server_at(given.url) as server:
         base = base_of(version, server.served(), Settings.from_environment().server_base)
@@ -251,6 +249,7 @@ def report(work: Work) -> dict[str, Any]:
     write_report(work.folder, content)
     if work.parameters.beside:
         write_report(version.folder, content)
+        work.versions.changed(version)
     return {REPORT: {"path": "report.html"}}
 
 

@@ -29,6 +29,7 @@ from rlhf.jobs import (
     part_id,
 )
 from rlhf.logbook import ERROR, INFO, Logbook, Progress
+from rlhf.objects.depots import Depots, open_depots
 from rlhf.pipelines import gathering, kinds, outputs, process
 from rlhf.pipelines.child import explain
 from rlhf.pipelines.lease import leased
@@ -52,12 +53,14 @@ class Place:
     settings: Settings
     book: Logbook
     known: kinds.Kinds
+    depots: Depots
 
     @classmethod
     def settle(cls, settings: Settings) -> None:
         """Before DBOS is launched. SettingsError for a plugin that cannot be loaded."""
         cls.settings, cls.book = settings, Logbook(settings.data)
         cls.known = kinds.load(settings.steps)
+        cls.depots = open_depots(settings.s3, settings.objects_folder, settings.registry_folder)
 
 
 @DBOS.workflow(name=Kind.PIPELINE.value, max_recovery_attempts=RECOVERIES)
@@ -263,9 +266,10 @@ def alone(job: str, kind: str, parameters: Facts, inputs: Facts, resource: str) 
 @DBOS.step()
 def digest_of(folder: str) -> str:
     """Hash of a folder's content. StepFailed where there is none."""
-    if not Path(folder).is_dir():
+    found = Place.depots.here(Path(folder))
+    if not found.is_dir():
         raise StepFailed(f"there is no dataset in {folder}: build one first (python -m rlhf dataset build)")
-    return outputs.content_sha256(Path(folder))
+    return outputs.content_sha256(found)
 
 
 @DBOS.step()
@@ -312,7 +316,7 @@ def once(order: Facts, hearing: process.Hearing) -> Facts:
     )
     folder, partial = outputs.folders(settings.objects_folder, key)
     with process.holding(settings.data / "locks" / key, hearing.cancelled) as held:
-        if (found := outputs.recorded(folder)) is not None:
+        if (found := outputs.kept(folder, Place.depots)) is not None:
             return {"ok": True, "outputs": found, "reused": True, "seconds": 0.0, "key": key}
         if partial.exists() and not kind.resumes:
             shutil.rmtree(partial)
@@ -326,8 +330,15 @@ def once(order: Facts, hearing: process.Hearing) -> Facts:
             if done["final"] or not kind.resumes:
                 shutil.rmtree(partial, ignore_errors=True)
             return done
-        found = outputs.recorded(folder)
+        found = outputs.kept(folder, Place.depots)
         return {"ok": True, "outputs": found, "reused": False, "seconds": done["seconds"], "key": key}
+
+
+def _here(value: Any) -> Any:
+    """What a port carries, with the path that it has on this machine."""
+    if not (isinstance(value, dict) and isinstance(value.get("path"), str)):
+        return value
+    return {**value, "path": str(Place.depots.here(Path(value["path"])))}
 
 
 def _compute(order: Facts, folder: Path, partial: Path, held: int, hearing: process.Hearing) -> Facts:
@@ -347,7 +358,7 @@ def _compute(order: Facts, folder: Path, partial: Path, held: int, hearing: proc
         asked = {
             "kind": order["kind"],
             "parameters": order["parameters"],
-            "inputs": order["inputs"],
+            "inputs": {port: _here(value) for port, value in order["inputs"].items()},
             "folder": str(folder.absolute()),
             "partial": str(partial.absolute()),
             "objects": str(settings.objects_folder.absolute()),

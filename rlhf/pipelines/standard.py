@@ -16,6 +16,8 @@ from rlhf.data.limit import refuse_large
 from rlhf.data.steps import Declared
 from rlhf.errors import DatasetError, TrainingError
 from rlhf.jobs import APPROVAL
+from rlhf.objects.settings import Settings as ObjectSettings
+from rlhf.objects.source import fetch, is_address, stamp
 from rlhf.pipelines.comparing import COMPARING
 from rlhf.pipelines.gathering import GATHERING, people_of
 from rlhf.pipelines.kinds import Kind, Parameters, Work
@@ -46,7 +48,7 @@ class Collect(Parameters):
     """Where preferences come from."""
 
     rows: str = ""
-    """JSON lines, CSV or Parquet; empty: preferences of `project`."""
+    """JSON lines, CSV or Parquet, a file or s3://BUCKET/KEY; empty: preferences of `project`."""
     project: str = ""
     """Of the gateway: what was judged there or in Label Studio, thumbs and corrections; empty: `planted`."""
     planted: Annotated[int, Field(ge=1)] = 200
@@ -66,6 +68,9 @@ def collect(work: Work) -> dict[str, Any]:
         return {ROWS: {"path": "rows.jsonl"}}
     source = Path(given.rows)
     name = f"rows{source.suffix or '.jsonl'}"
+    if is_address(given.rows):
+        fetch(given.rows, work.folder / name, ObjectSettings.from_environment(), _megabytes() << 20)
+        return {ROWS: {"path": name}}
     try:
         shutil.copyfile(source, work.folder / name)
     except FileNotFoundError as error:
@@ -88,6 +93,8 @@ def _content_of_rows(given: Collect) -> str | None:
     """DatasetError where there are more than may be read: nobody waits for a hash of what is refused."""
     if given.project and not given.rows:
         return hashlib.sha256(_preferences(given.project)).hexdigest()
+    if is_address(given.rows):
+        return stamp(given.rows, ObjectSettings.from_environment())
     source = Path(given.rows)
     if not given.rows or not source.is_file():
         return None
@@ -124,6 +131,7 @@ def _redacting(given: Build) -> dict[str, Any] | None:
 def dataset(work: Work) -> dict[str, Any]:
     """A dataset below OBJECTS/datasets, named by its digest."""
     from rlhf.data.build import Plan, build_below
+    from rlhf.data.folder import refuse_withdrawn
     from rlhf.data.split import KEYS
     from rlhf.data.steps import steps_of
 
@@ -133,6 +141,8 @@ def dataset(work: Work) -> dict[str, Any]:
     plan = Plan(given.held_out, given.seed, given.redact_pii, keys, given.kind, steps)
     root = work.objects / "datasets"
     manifest, _ = build_below([work.path(ROWS)], root, plan, _megabytes())
+    if work.depots.datasets.keep(built := root / manifest["digest"][:12]):
+        refuse_withdrawn(built)
     counts = manifest["rows"]
     work.tell(f"{counts['train']} to train on, {counts['held_out']} held out")
     return {DATASET: {"path": str(root / manifest["digest"][:12]), "digest": manifest["digest"]}}
@@ -206,9 +216,9 @@ class Parent(Parameters):
 
 def parent(work: Work) -> dict[str, Any]:
     """The version of a name that is live in the registry; none where there is no such version."""
-    from rlhf.registry import LIVE, Registry
+    from rlhf.registry import LIVE
 
-    given, registry = work.parameters, Registry(work.registry)
+    given, registry = work.parameters, work.versions
     digest = registry.aliases(given.name).get(LIVE) if given.needed else None
     if digest is None:
         work.tell(f"{given.name} has no live version: a new adapter" if given.needed else "a new adapter")
@@ -232,10 +242,10 @@ def register(work: Work) -> dict[str, Any]:
     """Take what was trained into the registry with what it was made of; an adapter as a candidate."""
     from rlhf.data.folder import refuse_withdrawn
     from rlhf.pairs import read_rows
-    from rlhf.registry import LIVE, Registry
+    from rlhf.registry import LIVE
 
     given: Register = work.parameters
-    trained, registry = work.inputs[TRAINED], Registry(work.registry)
+    trained, registry = work.inputs[TRAINED], work.versions
     lineage = {
         "base": trained["base"],
         "dataset_digest": _dataset_digest(work),
