@@ -38,6 +38,7 @@ from gateway.traces import relay_endpoint
 from gateway.v1 import endpoints as v1
 from gateway.wiring import Services, open_services
 from graphs.errors import GraphsError, RunStopped
+from rlhf.errors import ObjectError
 
 DOMAINS = (
     accounts,
@@ -86,7 +87,8 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
     )
     app.state.metrics = metrics
-    for kind in (GatewayError, GraphsError, RunStopped, RequestValidationError, HTTPException, Exception):
+    ours = (GatewayError, GraphsError, RunStopped, ObjectError)
+    for kind in (*ours, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, handle)
     app.add_middleware(BodyLimit, upload_bytes=settings.upload_megabytes << 20)
     app.add_middleware(RequestFrame, metrics=metrics)

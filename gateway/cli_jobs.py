@@ -133,7 +133,10 @@ def train(
     recipe: Annotated[
         str, typer.Argument(help="sft, dpo, kto, reward, embedding, classifier, or a recipe's YAML file.")
     ],
-    rows: Annotated[str, typer.Option("--data", "-d", help="A dataset of the project, or a file of rows.")],
+    rows: Annotated[
+        str,
+        typer.Option("--data", "-d", help="A dataset of the project, a file of rows, or s3://BUCKET/KEY."),
+    ],
     name: Annotated[
         str, typer.Option(help="Of the result in the registry; made of dataset and method by default.")
     ] = "",
@@ -180,12 +183,13 @@ def train(
 
 @datasets.command("add")
 def add_dataset(
-    file: Annotated[Path, typer.Argument(help="JSON lines, CSV or Parquet.")],
+    file: Annotated[str, typer.Argument(help="JSON lines, CSV or Parquet: a file, or s3://BUCKET/KEY.")],
     project: ProjectOption = "demo",
     name: Annotated[str, typer.Option(help="Its name; that of the file by default.")] = "",
     data: DataOption = DATA,
 ) -> None:
-    """Upload a file of rows, and say what it is and what is wrong with it.
+    """Upload a file of rows, and say what it is and what is wrong with it. The gateway fetches an object
+    itself, from a bucket that S3_SOURCES names.
 
     Exit code 1 if rows have errors. Example: [bold]loopyard datasets add feedback.jsonl --project work[/]
     """

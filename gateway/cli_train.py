@@ -8,6 +8,7 @@ import yaml
 from gateway.cli_client import GatewayClient, Item
 from gateway.cli_errors import CommandError
 from gateway.cli_job_view import follow_job
+from rlhf.objects.source import is_address
 
 METHODS = ("sft", "dpo", "kto", "reward", "embedding", "classifier")
 
@@ -56,15 +57,21 @@ def read_parameters(given: list[str]) -> dict[str, Any]:
     return found
 
 
-def upload(client: GatewayClient, project: str, file: Path, name: str = "") -> Item:
-    """Send a file of rows; gives its dataset, which may be there already. CommandError."""
+def upload(client: GatewayClient, project: str, rows: str, name: str = "") -> Item:
+    """Send a file of rows, or let the gateway fetch s3://BUCKET/KEY; gives its dataset, which may be there
+    already. CommandError.
+    """
+    given, headers, file = {"name": name} if name else {}, {"X-Project": project}, Path(rows)
+    if is_address(rows):
+        client.ensure_project(project)
+        sent = {"source": rows, **given}
+        fetched: Item = client.request("POST", "/api/v1/datasets", data=sent, headers=headers).json()
+        return fetched
     if not file.is_file():
         raise CommandError(f"There is no file {file}", "give JSON lines, CSV or Parquet")
     client.ensure_project(project)
     with file.open("rb") as source:
         files = {"file": (file.name, source, "application/octet-stream")}
-        given = {"name": name} if name else {}
-        headers = {"X-Project": project}
         answer = client.request("POST", "/api/v1/datasets", files=files, data=given, headers=headers)
     item: Item = answer.json()
     return item
@@ -77,8 +84,8 @@ def trainable(client: GatewayClient, project: str, rows: str) -> str:
         CommandError: there is no such dataset, or it cannot be built.
     """
     headers = {"X-Project": project}
-    if Path(rows).is_file():
-        item = upload(client, project, Path(rows))
+    if is_address(rows) or Path(rows).is_file():
+        item = upload(client, project, rows)
     else:
         found = client.request("GET", "/api/v1/datasets", headers=headers).json()["items"]
         named = [one for one in found if rows in (one["name"], one["id"])]

@@ -10,18 +10,22 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from gateway.cli_client import GatewayClient
 from gateway.cli_errors import CommandError
 from gateway.cli_models import said
 from gateway.cli_status import Facts, collect_status
 from gateway.data_folder import FORMAT, SECRETS, read_format
 from gateway.ports import owner
-from gateway.services import Ports
+from gateway.services import Ports, read_environment
+from rlhf.errors import ObjectError, SettingsError
 
 ROOMS = ("llm_server", "tools", "graphs", "gateway", "rlhf", "annotation")
 STAND_INS = {"onnxruntime": ("onnxruntime-gpu",)}
 """Packages that replace another one, with the same modules."""
 SPACE_LOW = 2 * 2**30  # bytes; models, uploads and indexes of a small installation
+MEND = "mend the server or the settings S3_*; .env.example explains them"
 CONSOLE = Path(__file__).with_name("console") / "dist" / "index.html"
 
 
@@ -57,6 +61,7 @@ def examine(data: Path, ports: Ports) -> Iterator[Finding]:
     ]
     for check in checks:
         yield check()
+    yield from _objects()
     yield from _services(data, ports)
 
 
@@ -154,6 +159,32 @@ def _console() -> Finding:
         remedy = "run `make run`, or `npm ci && npm run build` in gateway/console"
         return Finding(Level.WARNING, "console", "not built, the page will be empty", remedy)
     return Finding(Level.OK, "console", "built")
+
+
+def _objects() -> Iterator[Finding]:
+    """Whether each bucket can be listed with the key; nothing where artefacts are local files."""
+    from rlhf.objects.bucket import open_bucket
+    from rlhf.objects.settings import Settings
+
+    try:
+        # As `loopyard up` reads it; a server that is not there is told after two seconds.
+        s3 = Settings.from_environment(read_environment(Path())).model_copy(update={"seconds": 2.0})
+    except ValidationError as error:
+        # Only what is wrong: pydantic's whole text quotes more.
+        text = "; ".join(one["msg"] for one in error.errors())
+        yield Finding(Level.WRONG, "objects", text, MEND)
+        return
+    except SettingsError as error:
+        yield Finding(Level.WRONG, "objects", str(error), MEND)
+        return
+    sources = sorted({name.partition("/")[0] for name in s3.readable})
+    for name in (*s3.buckets, *sources) if s3.is_on else ():
+        try:
+            next(open_bucket(s3, name).entries(), None)
+        except ObjectError as error:
+            yield Finding(Level.WRONG, "objects", str(error), MEND)
+        else:
+            yield Finding(Level.OK, "objects", f"bucket {name} of {s3.endpoint} can be read")
 
 
 def _services(data: Path, ports: Ports) -> Iterator[Finding]:

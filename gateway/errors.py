@@ -13,6 +13,7 @@ GatewayError            500  base of the room
  |- ShuttingDown        503  the gateway is stopping; retryable
  '- StorageFull         507  the disk is full
 
+What rlhf says of the object store is a 502; of an s3:// address that may not be read, a 403.
 The body is the OpenAI one on every route: {"error": {"message", "type", "param", "code"}}.
 """
 
@@ -30,6 +31,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from graphs.errors import GraphsError, RunStopped
+from rlhf.errors import ObjectError, SourceRefused, StoreAway
 
 _log = logging.getLogger(__name__)
 
@@ -128,6 +130,10 @@ def problem(error: BaseException) -> tuple[int, Problem, bool]:
     if isinstance(error, GatewayError | GraphsError | RunStopped):
         param = getattr(error, "param", None)
         return error.status, _body(error.status, str(error), error.code, param), error.retryable
+    if isinstance(error, SourceRefused):
+        return 403, _body(403, str(error), "source_refused", "source"), False
+    if isinstance(error, ObjectError):
+        return 502, _body(502, str(error), "object_store_failed"), isinstance(error, StoreAway)
     if isinstance(error, RequestValidationError):
         return 422, _invalid(error), False
     if isinstance(error, HTTPException):

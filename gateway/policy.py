@@ -67,6 +67,7 @@ MANAGER_TOOLS = frozenset(
         "data_describe",
         "data_validate",
         "data_add",
+        "data_fetch",
         "data_build",
         "data_steps",
         "data_preview",

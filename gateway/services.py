@@ -15,6 +15,9 @@ from gateway.probes import HeartbeatProbe, HttpProbe, Probe
 LOOPBACK = "127.0.0.1"
 ROOT = Path(__file__).resolve().parents[1]
 PREFIXES = ("LLM_", "TOOLS_", "TRACES_", "GATEWAY_", "RLHF_", "ANNOTATION_")
+OBJECTS = ("S3_", "AWS_")
+"""Of the object store, which gateway and worker share and nobody else sees."""
+KEEPERS = ("gateway", "rlhf")
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ def prepare_command() -> list[str]:
 def service_environment(room: str, own: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, str]:
     """The environment of one service: everything but the settings of other rooms."""
     prefix = f"{room.split('_')[0].upper()}_"
-    others = tuple(p for p in PREFIXES if p != prefix)
+    others = tuple(p for p in PREFIXES if p != prefix) + (() if room in KEEPERS else OBJECTS)
     rest = {k: v for k, v in environment.items() if not k.startswith(others)}
     path = os.pathsep.join(filter(None, (str(ROOT), environment.get("PYTHONPATH"))))
     return {**rest, **own, "PYTHONPATH": path}

@@ -11,6 +11,7 @@ from pydantic import AliasChoices, Field, SecretStr, field_validator, model_vali
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from graphs.prices import Price
+from rlhf.objects.settings import Settings as ObjectSettings
 
 UNSAFE_CONTEXT_KEY = "00" * 32
 UNSAFE_ADMIN_KEY = "ly_dev_000000000000000000000000"
@@ -87,6 +88,8 @@ class Settings(BaseSettings):
     """Largest upload."""
     shutdown_seconds: int = Field(default=5, ge=0)
     """How long running chats may go on after the signal to stop."""
+    s3: ObjectSettings = Field(default_factory=ObjectSettings.from_environment)
+    """Where artefacts are kept beside DATA: settings of their own, S3_*."""
 
     @field_validator("context_key")
     @classmethod

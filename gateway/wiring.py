@@ -52,6 +52,9 @@ from graphs.checkpoints import erase, kept, open_postgres, open_sqlite
 from graphs.llm import Models
 from graphs.load import load_agents
 from graphs.tracing import Tracing
+from rlhf.objects.depots import Depots, open_depots
+from rlhf.objects.follow import following
+from rlhf.objects.registry import registry_of
 
 MODEL_SECONDS = 300.0
 
@@ -88,6 +91,8 @@ class Services:
     audit: Audit
     jobs: JobService
     datasets: Datasets
+    depots: Depots
+    """Where other machines find datasets, versions and outputs."""
     pipelines: Pipelines
     registry: ModelRegistry
 
@@ -115,7 +120,9 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             http,
             traced=sink.public_key if sink else "",
         )
-        shelf = Shelf(settings.data.absolute())
+        depots = open_depots(settings.s3, settings.objects, settings.data.absolute())
+        stack.enter_context(following(depots, settings.s3))
+        shelf = Shelf(registry_of(settings.data.absolute(), depots.models))
         chat_model = ChatModel(models, shelf.registry, settings.default_model)
         ingestion = Ingestion(database, hop, settings.uploads)
         projects, conversations = Projects(database), _conversations(database, saver)
@@ -126,7 +133,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         record = Record(settings.jobs, settings.jobs_url, settings.heartbeat)
         stack.push_async_callback(record.close)
         jobs = JobService(database, record, settings.data.absolute() / "models")
-        files = Files(settings.objects / "datasets", settings.folder / "exports")
+        files = Files(settings.objects / "datasets", settings.folder / "exports", depots.datasets)
         admin = AdapterServer(http, settings.llm_url, settings.llm_admin_key.get_secret_value())
         tracing = open_tracing(settings)
         if tracing:
@@ -175,7 +182,8 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             collections=collections,
             audit=Audit(database),
             jobs=jobs,
-            datasets=Datasets(database, jobs, files, settings.upload_megabytes << 20),
+            datasets=Datasets(database, jobs, files, settings.upload_megabytes << 20, settings.s3),
+            depots=depots,
             pipelines=Pipelines(settings.jobs, settings.steps),
             registry=ModelRegistry(
                 shelf,

@@ -31,6 +31,7 @@ from gateway.db.database import unbroken
 from gateway.errors import BadRequest, Forbidden, GatewayError, NotFound, UpstreamFailed
 from gateway.feedback.store import Feedback
 from gateway.policy import Caller
+from rlhf.errors import RlhfError
 from rlhf.registry import Registry
 
 if TYPE_CHECKING:
@@ -152,6 +153,7 @@ class Erasure:
         self, user: str, traces: frozenset[str], unreached: list[Unreached]
     ) -> tuple[DatasetsErased, list[str]]:
         """Datasets and lineage, by a child: it reads files that anybody may have uploaded."""
+        shared = await self._gathered(unreached)
         try:
             done = await child.forget(user, traces, self._settings.data.absolute())
         except GatewayError as error:
@@ -162,6 +164,8 @@ class Erasure:
         for one in done["unreached"]:
             place = "adapters" if one["what"].startswith("adapters") else "datasets"
             unreached.append(Unreached.model_validate({"place": place, **one}))
+        if shared is not None:
+            await self._reconciled(shared, unreached)
         for row in await self._services.datasets.mark_withdrawn():
             why = "it is being built now"
             what = f"dataset {row.name}"
@@ -169,8 +173,23 @@ class Erasure:
         adapters = [f"{one['name']}@{one['version']}" for one in done["adapters"]]
         return _datasets(done, await self._services.datasets.names()), adapters
 
+    async def _gathered(self, unreached: list[Unreached]) -> list[set[str]] | None:
+        """Bring here what other machines have made; None where the object store cannot be reached."""
+        try:
+            return await asyncio.to_thread(self._services.depots.gather)
+        except RlhfError as error:
+            unreached.append(_in_the_store(error))
+            return None
+
+    async def _reconciled(self, shared: list[set[str]], unreached: list[Unreached]) -> None:
+        """What has changed or gone here is so for all machines."""
+        try:
+            await asyncio.to_thread(self._services.depots.reconcile, shared)
+        except RlhfError as error:
+            unreached.append(_in_the_store(error))
+
     def _registry(self) -> Registry:
-        return Registry(self._settings.data.absolute())
+        return self._services.registry.on_disk
 
     def _taught(self, user: str) -> list[AdapterOut]:
         registry = self._registry()
@@ -188,6 +207,10 @@ def _datasets(done: dict[str, Any], names: dict[str, list[str]]) -> DatasetsEras
     called = [name for digits in nobodys for name in names.get(digits, [digits])]
     counts = {name: done[name] for name in ("copies", "reports")}
     return DatasetsErased(withdrawn=withdrawn, unattributed=called, **counts)
+
+
+def _in_the_store(error: RlhfError) -> Unreached:
+    return Unreached(place="datasets", what="the object store", why=str(error), remedy=AGAIN)
 
 
 def _running(title: str) -> Unreached:

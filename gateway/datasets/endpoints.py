@@ -23,6 +23,7 @@ from gateway.datasets.schemas import (
     dataset_out,
 )
 from gateway.deps import AskedProjectDep, CallerDep, RequestId, ServicesDep, needs
+from gateway.errors import BadRequest
 from gateway.policy import Scope
 from gateway.wire import Items
 from rlhf.data.steps import described
@@ -38,15 +39,26 @@ async def datasets(project: AskedProjectDep, services: ServicesDep) -> Items[Dat
 
 @router.post("", status_code=201)
 async def upload(
-    file: Annotated[UploadFile, File()],
     project: AskedProjectDep,
     services: ServicesDep,
     caller: CallerDep,
+    request_id: RequestId,
     response: Response,
+    file: Annotated[UploadFile | None, File()] = None,
+    source: Annotated[str | None, Form(max_length=1100)] = None,
     name: Annotated[str | None, Form(max_length=100)] = None,
 ) -> DatasetOut:
-    """JSON lines, CSV or Parquet, whatever the name says. 200: this content has this name already."""
-    row, fresh = await services.datasets.upload(caller, project, file, name)
+    """JSON lines, CSV or Parquet, whatever the name says: a file, or as `source` the s3://BUCKET/KEY of an
+    object that the operator lets be read. 200: this content has this name already.
+    """
+    if (file is None) == (source is None):
+        raise BadRequest("Send a file, or name an object in `source`.", param="file")
+    if file is not None:
+        row, fresh = await services.datasets.upload(caller, project, file, name)
+    else:
+        asked = str(source)
+        async with services.audit.act(caller, request_id, "dataset.fetch", asked, project=project.id):
+            row, fresh = await services.datasets.fetch(caller, project, asked, name)
     response.status_code = 201 if fresh else 200
     return dataset_out(row)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from gateway.datasets.store import Dataset
 from rlhf.data.folder import remove_partials
+from rlhf.objects.depot import Depot, LocalDepot
 
 SHORT = 12
 PARTS = {
@@ -27,10 +28,12 @@ class Files:
     Args:
         root: OBJECTS/datasets.
         exports: folder of what was made for a download.
+        depot: where other machines find the datasets; on this one alone without it.
     """
 
-    def __init__(self, root: Path, exports: Path) -> None:
+    def __init__(self, root: Path, exports: Path, depot: Depot | None = None) -> None:
         self.root, self.exports = root, exports
+        self._depot = depot or LocalDepot(root)
 
     def prepare(self) -> None:
         """Make the folders, and remove what uploads and builds that were killed left half-way."""
@@ -57,6 +60,14 @@ class Files:
             # Where trainers look for rows, so that a file can be trained on as it is.
             os.link(folder / f"data.{form}", folder / PARTS["train"])
 
+    def keep(self, digest: str) -> None:
+        """Let other machines find an uploaded file. ObjectError."""
+        self._depot.keep(self.root / digest)
+
+    def bring(self, row: Dataset) -> None:
+        """Let a dataset be on this machine, if it is anywhere. ObjectError."""
+        self._depot.bring(self.folder(row))
+
     def part(self, row: Dataset, part: str) -> Path:
         """A file of a dataset as it is."""
         return self.source(row) if row.kind == "file" else self.folder(row) / PARTS[part]
@@ -69,8 +80,12 @@ class Files:
         """Of everything in a dataset's folder."""
         return sum(file.stat().st_size for file in self.folder(row).iterdir())
 
+    def drop(self, row: Dataset) -> None:
+        """Delete a content where other machines find it. ObjectError, and it is still there."""
+        self._depot.drop(self.folder(row))
+
     def remove(self, row: Dataset) -> None:
-        """Delete a content that no row holds any more."""
+        """Delete a content here that no row holds any more."""
         shutil.rmtree(self.folder(row), ignore_errors=True)
         self.remove_exports(row)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+from collections import Counter
 from pathlib import Path, PurePosixPath
 from re import fullmatch, sub
 from typing import Any
@@ -13,6 +15,7 @@ from starlette.datastructures import UploadFile
 
 from gateway.datasets import child, store
 from gateway.datasets.files import SHORT, Files
+from gateway.datasets.objects import receive_object
 from gateway.datasets.plan import kind_of, refuse_steps
 from gateway.datasets.schemas import NAME, BuildIn, CheckOut, DocumentsIn, PreviewIn, PreviewOut
 from gateway.datasets.store import Dataset
@@ -23,7 +26,9 @@ from gateway.jobs.service import JobService
 from gateway.policy import Caller
 from gateway.projects.store import Project
 from rlhf.data.folder import told, withdrawal
+from rlhf.errors import ObjectError
 from rlhf.jobs import Job, Kind, State
+from rlhf.objects.settings import Settings as ObjectSettings
 
 LONG = 4 << 20
 """Bytes above which a file is checked by a job."""
@@ -32,11 +37,16 @@ WITHDRAWN = "withdrawn"
 
 
 class Datasets:
-    def __init__(self, database: Database, jobs: JobService, files: Files, limit: int) -> None:
+    def __init__(
+        self, database: Database, jobs: JobService, files: Files, limit: int, s3: ObjectSettings
+    ) -> None:
         self._database = database
         self._jobs = jobs
         self.files = files
         self._limit = limit
+        self._s3 = s3
+        self._arriving: Counter[str] = Counter()
+        """Uploads by content that have no row yet."""
 
     async def prepare(self) -> None:
         await asyncio.to_thread(self.files.prepare)
@@ -48,17 +58,52 @@ class Datasets:
 
         Raises BadRequest for a file that cannot be read, naming the byte or the line, TooLarge, Conflict.
         """
-        given = name or _name_of(file.filename)
-        if not fullmatch(NAME, given):
-            raise BadRequest(f"{given!r} is no name for a dataset: letters, digits, - . _", param="name")
+        given = _checked(name or _name_of(file.filename))
         stored = await receive(file, self.files.root, self._limit, as_named=False)
+        return await self._take_in(caller, project, given, stored)
+
+    async def fetch(
+        self, caller: Caller, project: Project, address: str, name: str | None
+    ) -> tuple[Dataset, bool]:
+        """The same of an object, `s3://BUCKET/KEY`, that the operator lets be read.
+
+        Raises as `upload`, SourceRefused, ObjectError.
+        """
+        given = _checked(name or _name_of(address))
+        stored = await receive_object(address, self.files.root, self._s3, self._limit)
+        return await self._take_in(caller, project, given, stored)
+
+    async def _take_in(
+        self, caller: Caller, project: Project, given: str, stored: Stored
+    ) -> tuple[Dataset, bool]:
         try:
+            # It may have been withdrawn on another machine.
+            await asyncio.to_thread(self.files.bring, Dataset(kind="file", digest=stored.sha256))
             if gone := await asyncio.to_thread(withdrawal, self.files.root / stored.sha256):
                 raise Conflict(f"This file {told(gone)}.", param="file")
             facts = await child.dataset("inspect", str(stored.path), LIMIT)
-            return await self._record(caller, project, given, stored, facts)
+            self._arriving[stored.sha256] += 1
+            try:
+                # Before the row: one without its file is never committed, whatever becomes of us in between.
+                await asyncio.to_thread(self.files.take, stored.path, stored.sha256, facts["format"])
+                await asyncio.to_thread(self.files.keep, stored.sha256)
+                return await self._record(caller, project, given, stored, facts)
+            except BaseException:
+                await self._discard(stored.sha256)
+                raise
+            finally:
+                self._arriving[stored.sha256] -= 1
         finally:
             await asyncio.to_thread(stored.path.unlink, missing_ok=True)
+
+    async def _discard(self, digest: str) -> None:
+        """Delete an uploaded file that no row holds, unless another upload has just brought it too."""
+        row = Dataset(kind="file", digest=digest)
+        if not await self._held(row) and self._arriving[digest] == 1:
+            # What is left in the store is nobody's, and the next upload of it takes it over.
+            with contextlib.suppress(ObjectError):
+                await asyncio.to_thread(self.files.drop, row)
+            await asyncio.to_thread(self.files.remove, row)
 
     @unbroken
     async def _record(
@@ -76,9 +121,6 @@ class Datasets:
             row.format, row.digest, row.bytes = facts["format"], stored.sha256, stored.bytes
             row.facts, row.parents = {**facts, "file": name}, []
             session.add(row)
-            await session.flush()
-            # Inside the transaction: a row without its file is never committed.
-            await asyncio.to_thread(self.files.take, stored.path, stored.sha256, row.format)
         return row, True
 
     @unbroken
@@ -201,6 +243,7 @@ class Datasets:
         if row.kind != "file":
             raise BadRequest(f"{row.name!r} was built; name a dataset that was uploaded.")
         _refuse_withdrawn(row)
+        await asyncio.to_thread(self.files.bring, row)
         return row
 
     async def _settled(self, row: Dataset) -> Dataset:
@@ -213,7 +256,13 @@ class Datasets:
             return await self._write(row, {"state": "failed", "error": "Its job was erased."})
         if job.state not in (State.DONE, State.FAILED, State.CANCELLED) and row.state == "building":
             return row
-        written = await self._write(row, _outcome(job))
+        outcome = _outcome(job)
+        if outcome["state"] == "ready":
+            try:
+                await asyncio.to_thread(self.files.bring, Dataset(kind=row.kind, digest=outcome["digest"]))
+            except ObjectError:
+                return row  # built on another machine, and looked for again the next time
+        written = await self._write(row, outcome)
         # Built before a user of its rows was forgotten, and not looked at since.
         gone = await self._gone(written) if written.state == "ready" else None
         return await self._write(written, _withdrawn(written, gone)) if gone else written
@@ -262,6 +311,7 @@ class Datasets:
         _refuse_withdrawn(row)
         if row.state != "ready":
             raise Conflict(f"{row.name!r} is {row.state}{f': {row.error}' if row.error else ''}.")
+        await asyncio.to_thread(self.files.bring, row)
         return row
 
     async def download(
@@ -299,10 +349,19 @@ class Datasets:
             await self._drop(row)
 
     async def _drop(self, row: Dataset) -> None:
-        left = await self._forget(row)
         # What was withdrawn leaves its reason: the same content is not taken in again.
-        if row.digest and not left and row.state != WITHDRAWN:
+        goes = bool(row.digest) and row.state != WITHDRAWN
+        if goes and await self._held(row) == 1:
+            # Before the row: where the store does not answer it can be asked for again.
+            await asyncio.to_thread(self.files.drop, row)
+        left = await self._forget(row)
+        if goes and not left:
             await asyncio.to_thread(self.files.remove, row)
+
+    @unbroken
+    async def _held(self, row: Dataset) -> int:
+        async with self._database.read() as session:
+            return await store.with_digest(session, row.digest)
 
     @unbroken
     async def _forget(self, row: Dataset) -> int:
@@ -310,6 +369,12 @@ class Datasets:
             await session.delete(await session.merge(row))
             await session.flush()
             return await store.with_digest(session, row.digest)
+
+
+def _checked(name: str) -> str:
+    if not fullmatch(NAME, name):
+        raise BadRequest(f"{name!r} is no name for a dataset: letters, digits, - . _", param="name")
+    return name
 
 
 def _name_of(filename: str | None) -> str:

@@ -22,8 +22,8 @@ REPORT = "report.json"
 class Shelf:
     """Adapters below DATA/adapters."""
 
-    def __init__(self, data: Path) -> None:
-        self.registry = Registry(data)
+    def __init__(self, registry: Registry) -> None:
+        self.registry = registry
 
     def models(self) -> list[ModelOut]:
         return [self.model(name) for name in self.registry.names() if fullmatch(NAME, name)]

@@ -108,7 +108,7 @@ def ask_questions(work: Work) -> dict[str, Any]:
     from rlhf.records import scan_shape, write_atomically
 
     given: Questions = work.parameters
-    all_chunks = scan_shape(Path(given.file), questions.Chunk).whole()
+    all_chunks = scan_shape(work.depots.here(Path(given.file)), questions.Chunk).whole()
     chunks = questions.drawn(all_chunks, given.passages, given.seed)
     counts: Counter[str] = Counter(documents=len({c.document for c in chunks}), passages=len(chunks))
     rules = given.by == "rules" or (given.by == "auto" and asking.is_embedded(given.model))

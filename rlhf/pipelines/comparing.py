@@ -28,12 +28,11 @@ def subject(work: Work) -> dict[str, Any]:
 
     from rlhf.data.folder import verify_split
     from rlhf.errors import DatasetError, Leak
-    from rlhf.registry import Registry
 
     given: Subject = work.parameters
-    registry = Registry(work.registry)
-    version = registry.check(registry.find(given.name, given.digest))
-    dataset = verify_split(Path(given.dataset))
+    version = work.versions.check(work.versions.find(given.name, given.digest))
+    folder = work.depots.here(Path(given.dataset))
+    dataset = verify_split(folder)
     if (kind := dataset.manifest["kind"]) != "preference":
         raise DatasetError(f"the dataset holds {kind} rows; adapters are compared on preferences")
     learnt = {pair["pair_id"] for pair in version.pairs()}
@@ -53,7 +52,7 @@ def subject(work: Work) -> dict[str, Any]:
     work.tell(f"{version.name} {version.short} on {len(dataset.held_out)} held-out rows")
     return {
         VERSION: {"path": str(version.folder), "digest": version.digest, "name": version.name},
-        DATASET: {"path": given.dataset, "digest": dataset.digest},
+        DATASET: {"path": str(folder), "digest": dataset.digest},
         TRAINED: trained,
     }
 

@@ -104,6 +104,18 @@ class DataServer:
         item = DatasetItem.model_validate(made)
         return ToolResult(content=item.text(), structured_content=item)
 
+    async def fetch(
+        self,
+        name: Name,
+        source: Annotated[
+            str, Field(min_length=6, max_length=1100, description="s3://BUCKET/KEY of a file.")
+        ],
+    ) -> ToolResult:
+        """Add a dataset from a bucket that the operator lets be read."""
+        made = await self._api.post(DATASETS, files={}, data={"name": name, "source": source})
+        item = DatasetItem.model_validate(made)
+        return ToolResult(content=item.text(), structured_content=item)
+
     async def build(
         self,
         name: Name,
@@ -195,6 +207,7 @@ def create_server(settings: Settings, callers: Callers) -> FastMCP:
     add_tool(server, data.describe, auth=manage, annotations=READ_ONLY, output=Description)
     add_tool(server, data.validate, auth=manage, annotations=READ_ONLY, output=Checked)
     add_tool(server, data.add, auth=manage, annotations=WRITES, output=DatasetItem)
+    add_tool(server, data.fetch, auth=manage, annotations=WRITES, output=DatasetItem)
     add_tool(server, data.build, auth=manage, annotations=WRITES, output=DatasetItem)
     add_tool(server, data.steps, auth=manage, annotations=READ_ONLY, output=StepList)
     add_tool(server, data.preview, auth=manage, annotations=READ_ONLY, output=Prepared)
