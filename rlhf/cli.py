@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
-from rlhf import cli_data, cli_forget, cli_gate, cli_jobs, cli_pipeline, cli_train
+from rlhf import cli_data, cli_estimate, cli_forget, cli_gate, cli_jobs, cli_pipeline, cli_train
 from rlhf.errors import RlhfError
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ app = typer.Typer(
 )
 
 app.add_typer(cli_data.app, name="dataset")
+app.add_typer(cli_estimate.app)
 app.add_typer(cli_forget.app)
 app.add_typer(cli_gate.app)
 app.add_typer(cli_train.app)

@@ -12,16 +12,17 @@ from transformers import AutoTokenizer
 from trl.trainer.dpo_config import DPOConfig
 from trl.trainer.dpo_trainer import DPOTrainer
 
-from rlhf.adapters import causal, keep_share, load_adapter, lora_config, save_adapter
+from rlhf.adapters import keep_share, load_adapter, lora_config, save_adapter
 from rlhf.errors import WrongReference
 from rlhf.pairs import Pairs, Used, render
+from rlhf.quantised import load_base, train_in_single
 from rlhf.recipe import Recipe
 from rlhf.records import read_jsonl
 from rlhf.replay import Rehearsing, rehearsal
 from rlhf.training import Tell, Trained, arguments, carry_out
 from rlhf.weights import Batch, Weighing, unweighed, weighed
 
-DEPENDS = ("method", "seed", "device", "threads", "lora", "train", "replay")
+DEPENDS = ("method", "seed", "device", "threads", "quantisation", "lora", "train", "replay")
 """Blocks of the recipe that the adapter depends on."""
 NOISE = 1e-3
 """Nats that a reward may be off zero before the first step."""
@@ -77,7 +78,7 @@ class Dpo:
         self, recipe: Recipe, used: Used, held: Used, out: Path, base: Path, adapter: Path | None
     ) -> Trainer:
         """A new adapter on the base, or the one to go on from."""
-        model = causal(base)
+        model = load_base(base, recipe)
         if adapter is not None:
             model = load_adapter(model, adapter, trainable=True)
         tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True)
@@ -90,6 +91,7 @@ class Dpo:
             peft_config=None if adapter is not None else lora_config(recipe.lora),
         )
         made.keep_weights()
+        train_in_single(made.model)
         made.rehearsal = rehearsal(recipe.replay, tokenizer, recipe.seed, recipe.train.max_tokens)
         # A loaded adapter has no base to go back to but the one that it began with.
         self.keep = recipe.lora.keep if adapter is None else 1.0

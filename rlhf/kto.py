@@ -12,11 +12,12 @@ from transformers import AutoTokenizer
 from trl.trainer.kto_config import KTOConfig
 from trl.trainer.kto_trainer import KTOTrainer
 
-from rlhf.adapters import causal, load_adapter, lora_config, save_adapter
+from rlhf.adapters import load_adapter, lora_config, save_adapter
 from rlhf.dpo import check_reference
 from rlhf.errors import TrainingError
 from rlhf.methods import KtoRecipe
 from rlhf.pairs import NOT_A_PREFIX, TOO_LONG, Row, Used, completed, templated, tokens
+from rlhf.quantised import load_base, train_in_single
 from rlhf.replay import Rehearsing, rehearsal
 from rlhf.shapes import KtoRow, read_shape
 from rlhf.training import Tell, Trained, arguments, carry_out
@@ -50,7 +51,7 @@ class Kto:
 
     name = "kto"
     logged = ("rehearsal", "kl", "rewards/margins", "rewards/chosen", "rewards/rejected", "logps/chosen")
-    depends = ("method", "seed", "device", "threads", "lora", "train", "replay")
+    depends = ("method", "seed", "device", "threads", "quantisation", "lora", "train", "replay")
 
     def read(self, file: Path, tokenizer: Any, recipe: KtoRecipe) -> Used:
         """Texts with their thumbs, in an order of the seed: TRL pairs neighbours and does not shuffle."""
@@ -72,7 +73,7 @@ class Kto:
         ups, downs = (
             sum(text["weight"] for text in used.texts if text["label"] is label) for label in (True, False)
         )
-        model = causal(base)
+        model = load_base(base, recipe)
         if adapter is not None:
             model = load_adapter(model, adapter, trainable=True)
         tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True)
@@ -94,6 +95,7 @@ class Kto:
             peft_config=None if adapter is not None else lora_config(recipe.lora),
         )
         made.keep_weights()
+        train_in_single(made.model)
         made.rehearsal = rehearsal(recipe.replay, tokenizer, recipe.seed, recipe.train.max_tokens)
         return made
 

@@ -6,12 +6,23 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from rlhf.errors import RecipeError
-from rlhf.recipe import Common, Lora, Part, Recipe, Replay, Trainable, Training, read_yaml, resolved
+from rlhf.recipe import (
+    Common,
+    Lora,
+    Part,
+    Quantisation,
+    Recipe,
+    Replay,
+    Trainable,
+    Training,
+    read_yaml,
+    resolved,
+)
 
 if TYPE_CHECKING:
     from rlhf.training import Tell, Trained
@@ -25,8 +36,23 @@ class SftRecipe(Trainable):
 
     method: Literal["sft"]
     tuning: Literal["lora", "qlora", "full"]
+    quantisation: Quantisation = "none"
     lora: Lora
     replay: Replay
+
+    @model_validator(mode="after")
+    def _held(self) -> Self:
+        if self.tuning == "full" and self.quantisation not in ("none", "auto"):
+            raise ValueError(
+                f"`tuning: full` trains all weights, which `quantisation: {self.quantisation}` freezes: use "
+                "`tuning: lora`, or `quantisation: none`"
+            )
+        if self.tuning == "qlora" and self.quantisation not in ("none", "int4"):
+            raise ValueError(
+                f"`tuning: qlora` holds the base in four bits, `quantisation: {self.quantisation}` says "
+                "otherwise: use `tuning: lora` with it"
+            )
+        return self
 
 
 class RewardTrain(Training):
@@ -40,6 +66,7 @@ class RewardRecipe(Trainable):
     """A reward model."""
 
     method: Literal["reward"]
+    quantisation: Quantisation = "none"
     lora: Lora
     train: RewardTrain
 
@@ -59,6 +86,7 @@ class KtoRecipe(Trainable):
     """Training on thumbs."""
 
     method: Literal["kto"]
+    quantisation: Quantisation = "none"
     lora: Lora
     train: KtoTrain
     replay: Replay
@@ -111,6 +139,8 @@ class Known:
     """Its function `train(recipe, dataset, out, base, adapter, tell)` does the work."""
     base: Callable[[], Path]
     """What is trained where nobody names a base."""
+    way: str = ""
+    """Its class there that is a `training.Method`; none where nothing is trained step by step."""
 
 
 def starter() -> Path:
@@ -129,12 +159,12 @@ def minilm() -> Path:
 
 
 METHODS = {
-    "sft": Known(SftRecipe, "rlhf.sft", starter),
-    "dpo": Known(Recipe, "rlhf.dpo", starter),
-    "kto": Known(KtoRecipe, "rlhf.kto", starter),
-    "embedding": Known(EmbeddingRecipe, "rlhf.embedding", minilm),
+    "sft": Known(SftRecipe, "rlhf.sft", starter, "Sft"),
+    "dpo": Known(Recipe, "rlhf.dpo", starter, "Dpo"),
+    "kto": Known(KtoRecipe, "rlhf.kto", starter, "Kto"),
+    "embedding": Known(EmbeddingRecipe, "rlhf.embedding", minilm, "Embedding"),
     "classifier": Known(ClassifierRecipe, "rlhf.classifier", minilm),
-    "reward": Known(RewardRecipe, "rlhf.reward", starter),
+    "reward": Known(RewardRecipe, "rlhf.reward", starter, "Reward"),
 }
 
 

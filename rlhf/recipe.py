@@ -7,15 +7,17 @@ import difflib
 import hashlib
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from rlhf.errors import RecipeError
 
 RECIPES = Path(__file__).with_name("recipes")
 Share = Annotated[float, Field(ge=0, le=1)]
+Quantisation = Literal["none", "bfloat16", "int8", "int4", "auto"]
+"""How the frozen base is held; `auto` takes fewer bits where it has to (`fit.py`)."""
 
 
 class Part(BaseModel):
@@ -61,10 +63,12 @@ class Training(Part):
     """How the rate falls."""
     warm_up: Share
     """Share of the steps."""
-    precision: Literal["float32", "bfloat16"]
-    """bfloat16 is mixed: the weights stay single."""
+    precision: Literal["float32", "bfloat16", "float16", "auto"]
+    """bfloat16 and float16 (GPUs only) are mixed: what is trained stays single. `auto` chooses it, gradient
+    checkpointing and how a batch is divided, to fit the memory that is free.
+    """
     gradient_checkpointing: bool
-    """Less memory, a third more time."""
+    """Less memory, a third more time. With `precision: auto` false lets it be chosen."""
     max_tokens: int = Field(ge=16)
     """Of prompt and answer together; longer rows are left out."""
     save_steps: int = Field(ge=1)
@@ -164,9 +168,11 @@ class Common(Part):
         content = self.model_dump(mode="json", include=set(parts) if parts else None)
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
-    def save(self, path: Path) -> None:
-        """Write the resolved recipe as YAML."""
-        path.write_text(yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
+    def save(self, path: Path, why: str = "") -> None:
+        """Write the resolved recipe as YAML, with the reason for what was chosen as a comment."""
+        said = "".join(f"# {line}\n" for line in why.splitlines())
+        content = yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+        path.write_text(said + content, encoding="utf-8")
 
 
 class Trainable(Common):
@@ -176,12 +182,19 @@ class Trainable(Common):
     """That compute together, one a GPU, each `train.batch` rows at once."""
     train: Training
 
+    @model_validator(mode="after")
+    def _computable(self) -> Self:
+        if self.train.precision == "float16" and self.device == "cpu":
+            raise ValueError("`precision: float16` needs a GPU: use bfloat16, float32 or auto")
+        return self
+
 
 class Recipe(Trainable):
     """A whole recipe of DPO, from the rows to the server."""
 
     method: Literal["dpo"]
     data: Data
+    quantisation: Quantisation = "none"
     lora: Lora
     train: Train
     replay: Replay
@@ -241,6 +254,8 @@ def _over(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 def _said(recipe: type[Common], error: Any) -> str:
     """One finding, with the near key where one is unknown."""
     place = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "value_error":
+        return str(error["msg"]).removeprefix("Value error, ")
     if error["type"] != "extra_forbidden":
         return f"{place} is {error['input']!r}: {error['msg']}"
     model: Any = recipe

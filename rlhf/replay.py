@@ -67,6 +67,9 @@ class Rehearsing:
         added = self.rehearsal.loss(unwrapped, int(trainer.state.global_step), trainer.accelerator.device)
         trainer._metrics["train"]["rehearsal"].append(added.item())
         share = self.rehearsal.plan.weight * added
+        if trainer.model_accepts_loss_kwargs and named.get("num_items_in_batch") is not None:
+            # Such a loss is a part of its step's, and is added up: so is the rehearsal beside every part.
+            share = share / trainer.current_gradient_accumulation_steps
         return (found[0] + share, found[1]) if isinstance(found, tuple) else found + share
 
 

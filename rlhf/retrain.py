@@ -176,7 +176,8 @@ class Retraining:
         lineage = {
             "base": {"path": str(self.order.base), "sha256": weights_of(self.order.base)},
             "dataset_digest": dataset,
-            "recipe": self.order.recipe.model_dump(mode="json"),
+            # As it was resolved: nothing in it is `auto`.
+            "recipe": trained["recipe"],
             "code": code_versions(),
             "metrics": held,
             "parent": parent.digest if parent else None,

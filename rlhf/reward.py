@@ -18,6 +18,7 @@ from rlhf.adapters import lora_config, save_adapter
 from rlhf.judge import RuleJudge
 from rlhf.methods import RewardRecipe
 from rlhf.pairs import Pairs, Row, Used, completed, render
+from rlhf.quantised import load_base, train_in_single
 from rlhf.records import read_jsonl
 from rlhf.registry import BASE_KEY, CONFIG, folder_digest
 from rlhf.training import Tell, Trained, arguments, carry_out
@@ -36,7 +37,7 @@ class Reward:
 
     name = "reward"
     logged = ("margin", "accuracy", "mean_reward")
-    depends = ("method", "seed", "device", "threads", "lora", "train")
+    depends = ("method", "seed", "device", "threads", "quantisation", "lora", "train")
 
     def read(self, file: Path, tokenizer: Any, recipe: RewardRecipe) -> Pairs:
         """Tokens of both conversations."""
@@ -54,10 +55,10 @@ class Reward:
         self, recipe: RewardRecipe, used: Used, held: Used, out: Path, base: Path, adapter: Path | None
     ) -> Trainer:
         """A new head and a new adapter, or those to go on from."""
-        model = scoring(base)
+        model = load_base(base, recipe, AutoModelForSequenceClassification, num_labels=1)
         if adapter is not None:
             model = with_adapter(model, adapter, trainable=True)
-        return Trainer(
+        made = Trainer(
             model=model,
             args=RewardConfig(
                 **arguments(recipe, out),
@@ -69,6 +70,8 @@ class Reward:
             processing_class=AutoTokenizer.from_pretrained(base, local_files_only=True),
             peft_config=lora_config(recipe.lora, "SEQ_CLS") if adapter is None else None,
         )
+        train_in_single(made.model)
+        return made
 
     def check(self, trainer: Any) -> None:
         """Nothing to compare with."""

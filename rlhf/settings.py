@@ -61,6 +61,9 @@ class Settings(BaseSettings):
     """Its key with the scope manage."""
     schedule_seconds: float = Field(default=60.0, gt=0)
     """Pause between two looks for pipelines that are due."""
+    memory_mb: int | None = Field(default=None, ge=1)
+    """Most memory that a training plans with where its recipe says `auto` (MiB); a step's lease of a GPU sets
+    it. Without it: what is free."""
     nvidia_smi: str = "nvidia-smi"
     """Program that lists the GPUs."""
     stop_seconds: int = Field(default=5, ge=0)

@@ -1,26 +1,20 @@
-"""Supervised fine-tuning on answers, with TRL and PEFT: an adapter, one on a quantised base, all weights.
-
-QLoRA (Dettmers et al., 2023) holds the base in four bits, which bitsandbytes does on a GPU and, slower, on a
-processor.
-"""
+"""Supervised fine-tuning on answers, with TRL and PEFT: an adapter, one on a quantised base, all weights."""
 
 import math
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import torch
 from datasets import Dataset
-from peft import prepare_model_for_kbit_training
-from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+from transformers import AutoTokenizer
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
-from rlhf.adapters import causal, load_adapter, lora_config, save_adapter
+from rlhf.adapters import load_adapter, lora_config, save_adapter
 from rlhf.answers import IGNORED, answers
 from rlhf.errors import TrainingError
 from rlhf.methods import SftRecipe
 from rlhf.pairs import Used
+from rlhf.quantised import load_base, train_in_single
 from rlhf.replay import Rehearsing, rehearsal
 from rlhf.runs import whole_folder
 from rlhf.shapes import SftRow, read_shape
@@ -49,7 +43,7 @@ class Sft:
 
     name = "sft"
     logged = ("rehearsal", "mean_token_accuracy", "entropy")
-    depends = ("method", "seed", "device", "threads", "tuning", "lora", "train", "replay")
+    depends = ("method", "seed", "device", "threads", "quantisation", "tuning", "lora", "train", "replay")
 
     def read(self, file: Path, tokenizer: Any, recipe: SftRecipe) -> Used:
         """Tokens and labels."""
@@ -60,7 +54,7 @@ class Sft:
         self, recipe: SftRecipe, used: Used, held: Used, out: Path, base: Path, adapter: Path | None
     ) -> Trainer:
         """The base with an adapter, or as it is."""
-        model = quantised(base, recipe) if recipe.tuning == "qlora" else causal(base)
+        model = load_base(base, recipe)
         if adapter is not None and recipe.tuning == "full":
             raise TrainingError("`tuning: full` changes the base itself: it cannot go on from an adapter")
         if adapter is not None:
@@ -76,6 +70,7 @@ class Sft:
             peft_config=lora_config(recipe.lora) if new else None,
         )
         made.keep_weights()
+        train_in_single(made.model)
         if recipe.tuning != "full":
             made.rehearsal = rehearsal(recipe.replay, tokenizer, recipe.seed, recipe.train.max_tokens)
         return made
@@ -113,35 +108,6 @@ def train(
     """Train on answers; writes `out`/adapter or, where all weights are trained, `out`/model.
 
     Raises:
-        TrainingError: as `carry_out`; or `qlora` where bitsandbytes does not run.
+        TrainingError: as `carry_out`; or a base of few bits where bitsandbytes does not run.
     """
     return carry_out(Sft(), recipe, dataset, out, base, adapter, tell)
-
-
-def quantised(base: Path, recipe: SftRecipe) -> Any:
-    """The base in four bits. TrainingError where that cannot be."""
-    try:
-        import_module("bitsandbytes")
-    except ImportError as error:
-        raise TrainingError(
-            "`tuning: qlora` needs bitsandbytes, which is not installed here: `python -m pip install "
-            "bitsandbytes`, or `tuning: lora`"
-        ) from error
-    on_gpu = recipe.device == "cuda"
-    config = BitsAndBytesConfig(  # type: ignore[no-untyped-call]  # transformers' own
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        # Many processors compute in bfloat16 far slower than in single precision.
-        bnb_4bit_compute_dtype=torch.bfloat16 if on_gpu else torch.float32,
-    )
-    model = AutoModelForCausalLM.from_pretrained(
-        base,
-        quantization_config=config,
-        device_map={"": 0 if on_gpu else "cpu"},
-        dtype=torch.bfloat16 if on_gpu else torch.float32,
-        local_files_only=True,
-    )
-    return prepare_model_for_kbit_training(  # type: ignore[no-untyped-call]  # PEFT's own
-        model, use_gradient_checkpointing=recipe.train.gradient_checkpointing
-    )

@@ -17,6 +17,7 @@ import transformers
 from transformers import AutoTokenizer, TrainerCallback, set_seed
 
 from rlhf.errors import ObjectError, TrainingError
+from rlhf.fit import choose, chosen
 from rlhf.objects.checkpoints import Keeping, forget, latest
 from rlhf.objects.depot import Depot, LocalDepot
 from rlhf.objects.depots import checkpoints
@@ -112,15 +113,22 @@ def carry_out(
     began = time.monotonic()
     files = data_files(dataset, recipe.method)
     tokenizer = begin(recipe, base)
+    read = [file if file in files else None for file in paths(dataset)]
+    used, held = (method.read(f, tokenizer, recipe) if f else Used() for f in read)
+    if not used.texts:
+        raise TrainingError(f"{dataset} has no row to train on: {used.left_out or 'it is empty'}")
     with first_alone(recipe) as first:
         if first:
             out.mkdir(parents=True, exist_ok=True)
-            recipe.save(out / "recipe.yaml")
-    used, held = (method.read(f, tokenizer, recipe) if f in files else Used() for f in paths(dataset))
+            choose(recipe, used, tokenizer, base, adapter, out)
+    asked, (recipe, why) = recipe, chosen(recipe, base, out)
+    if why:
+        tell(f"memory: {why}")
+    if recipe.train.batch != asked.train.batch:
+        # Which rows can be used depends on how many are computed at once.
+        used, held = (method.read(f, tokenizer, recipe) if f else Used() for f in read)
     tell(said("training", used))
     tell(said("held out", held))
-    if not used.texts:
-        raise TrainingError(f"{dataset} has no row to train on: {used.left_out or 'it is empty'}")
     begun = [weights_of(base), folder_digest(adapter) if adapter else None]
     depot: Depot = LocalDepot(out / "run")
     with first_alone(recipe) as first:
@@ -209,6 +217,7 @@ def arguments(recipe: Trainable, out: Path) -> dict[str, Any]:
         "seed": recipe.seed,
         "data_seed": recipe.seed,
         "bf16": t.precision == "bfloat16",
+        "fp16": t.precision == "float16",
         "use_cpu": recipe.device == "cpu",
         "ddp_backend": "gloo" if recipe.device == "cpu" and count() > 1 else None,
         "gradient_checkpointing": t.gradient_checkpointing,

@@ -68,8 +68,8 @@ class Lease:
 
     @property
     def env(self) -> dict[str, str]:
-        """Environment in which the step sees this GPU alone."""
-        return {"CUDA_VISIBLE_DEVICES": self.gpu.uuid}
+        """Environment in which the step sees this GPU alone, and plans with this much of it."""
+        return {"CUDA_VISIBLE_DEVICES": self.gpu.uuid, "RLHF_MEMORY_MB": str(self.limit_mb)}
 
 
 def gpus(nvidia_smi: str = "nvidia-smi") -> list[Gpu]:

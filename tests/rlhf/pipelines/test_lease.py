@@ -50,7 +50,8 @@ def test_each_gpu_has_one_holder_and_memory_is_asked_for(tmp_path: Path, listing
     told: list[str] = []
     with leased(tmp_path, 20_000, told.append, never, listing) as first:
         assert first is not None
-        assert first.env == {"CUDA_VISIBLE_DEVICES": "GPU-0"}
+        # A training in it that chooses for itself plans with no more than this.
+        assert first.env == {"CUDA_VISIBLE_DEVICES": "GPU-0", "RLHF_MEMORY_MB": "20000"}
         # The second GPU is free of leases and has no room.
         with pytest.raises(Cancelled), leased(tmp_path, 20_000, told.append, lambda: True, listing):
             pass
