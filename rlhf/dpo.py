@@ -129,7 +129,8 @@ def dpo_arguments(recipe: Recipe, out: Path) -> DPOConfig:
     return DPOConfig(
         **arguments(recipe, out),
         beta=t.beta,
-        loss_type=["sigmoid", "sft"],
+        # `sigmoid` pays no attention to it in TRL; `robust` without it is `sigmoid`.
+        loss_type=["robust" if t.label_smoothing else "sigmoid", "sft"],
         loss_weights=[1.0, t.sft_weight],
         label_smoothing=t.label_smoothing,
         max_length=t.max_tokens,

@@ -82,6 +82,7 @@ class Train(Training):
     sft_weight: float = Field(ge=0)
     """Weight of the chosen answer's likelihood, in nats a token, beside the preference."""
     label_smoothing: float = Field(ge=0, lt=0.5)
+    """Share of labels that are wrong; above zero the loss is unbiased under it (Chowdhury et al., 2024)."""
 
 
 class Replay(Part):

@@ -23,13 +23,18 @@ from rlhf.records import read_jsonl
 from rlhf.registry import BASE_KEY, CONFIG, folder_digest
 from rlhf.training import Tell, Trained, arguments, carry_out
 from rlhf.troubles import hushed
+from rlhf.weights import WEIGHT, Weighing, unweighed, weighed
 
 
-class Trainer(RewardTrainer):
+class Trainer(Weighing, RewardTrainer):
     """TRL's, without the message to its makers."""
 
     def _send_telemetry(self) -> None:
         """Nothing leaves the machine."""
+
+    def part(self, name: str, value: Any, rows: list[int], count: int) -> Any:
+        """The batch has all chosen answers, then all rejected ones."""
+        return value[[*rows, *(count + row for row in rows)]]
 
 
 class Reward:
@@ -42,13 +47,7 @@ class Reward:
     def read(self, file: Path, tokenizer: Any, recipe: RewardRecipe) -> Pairs:
         """Tokens of both conversations."""
         pairs = render([row.plain() for row in read_jsonl(file)], tokenizer, recipe.train.max_tokens)
-        pairs.texts = [
-            {
-                f"{side}_ids": tokenizer(text["prompt"] + text[side], add_special_tokens=False)["input_ids"]
-                for side in ("chosen", "rejected")
-            }
-            for text in pairs.texts
-        ]
+        pairs.texts = [{**_both(tokenizer, text), WEIGHT: text[WEIGHT]} for text in pairs.texts]
         return pairs
 
     def prepare(
@@ -65,11 +64,12 @@ class Reward:
                 max_length=recipe.train.max_tokens,
                 center_rewards_coefficient=recipe.train.centre or None,
             ),
-            train_dataset=Dataset.from_list(used.texts),
-            eval_dataset=Dataset.from_list(held.texts) if held.texts else None,
+            train_dataset=Dataset.from_list(weighed(used)),
+            eval_dataset=Dataset.from_list(unweighed(held)) if held.texts else None,
             processing_class=AutoTokenizer.from_pretrained(base, local_files_only=True),
             peft_config=lora_config(recipe.lora, "SEQ_CLS") if adapter is None else None,
         )
+        made.keep_weights()
         train_in_single(made.model)
         return made
 
@@ -104,6 +104,14 @@ def train(
 ) -> Trained:
     """Train on preferences; writes `out`/reward. TrainingError as `carry_out`."""
     return carry_out(Reward(), recipe, dataset, out, base, adapter, tell)
+
+
+def _both(tokenizer: Any, text: Row) -> dict[str, list[int]]:
+    """Tokens of the conversation with the chosen and with the rejected answer."""
+    return {
+        f"{side}_ids": tokenizer(text["prompt"] + text[side], add_special_tokens=False)["input_ids"]
+        for side in ("chosen", "rejected")
+    }
 
 
 def scoring(base: Path) -> Any:

@@ -217,3 +217,25 @@ def test_full_disk_and_memory_are_said_in_words(error: Exception, words: str, tm
 def test_other_errors_stay_what_they_are(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="a bug"), clear_errors(tmp_path):
         raise RuntimeError("a bug")
+
+
+def test_label_smoothing_counts_on_wrong_labels(base: Path, tmp_path: Path) -> None:
+    """The loss of Chowdhury et al. (2024): L - e m / (1 - 2 e), of the plain loss L and the margin m."""
+    data = dataset(tmp_path / "data", count=4)
+    found = {}
+    for smoothing in (0.0, 0.2):
+        with hushed():
+            changes = {"label_smoothing": smoothing, "sft_weight": 0.0}
+            trainer = prepared(recipe(train=changes), data, tmp_path / f"out-{smoothing}", base)
+        torch.manual_seed(1)
+        for name, parameter in trainer.model.named_parameters():
+            if "lora_B" in name:
+                torch.nn.init.normal_(parameter, std=0.1)
+        trainer.model.eval()
+        batch = dict(next(iter(trainer.get_train_dataloader())))
+        with hushed(), torch.no_grad():
+            loss = float(trainer.compute_loss(trainer.model, batch))
+        found[smoothing] = (loss, trainer._metrics["eval"]["rewards/margins"][0])
+    (plain, margin), (smooth, _) = found[0.0], found[0.2]
+    assert abs(margin) > 0.01
+    assert smooth == pytest.approx(plain - 0.2 * margin / 0.6, rel=1e-4)

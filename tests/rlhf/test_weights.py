@@ -11,6 +11,7 @@ from rlhf.dpo import Dpo
 from rlhf.kto import Kto
 from rlhf.methods import train
 from rlhf.pairs import Used
+from rlhf.reward import Reward
 from rlhf.sft import Sft
 from rlhf.training import begin
 from rlhf.troubles import hushed
@@ -21,7 +22,7 @@ from tests.rlhf.preferring import rows, write
 from tests.rlhf.trainings import plan, quiet
 
 SMALL: dict[str, Any] = {"lora": {"rank": 4, "alpha": 8}}
-METHODS: dict[str, Any] = {"dpo": Dpo, "sft": Sft, "kto": Kto}
+METHODS: dict[str, Any] = {"dpo": Dpo, "sft": Sft, "kto": Kto, "reward": Reward}
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +39,7 @@ def content(method: str, weights: list[float]) -> list[dict[str, Any]]:
         found.append(
             {
                 "dpo": {**row, "chosen": said, "weight": weight},
+                "reward": {**row, "chosen": said, "weight": weight},
                 "sft": answered,
                 "kto": {**answered, "label": at % 2 == 0},
             }[method]
