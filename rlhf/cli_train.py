@@ -109,6 +109,9 @@ def retrain(
     base: Base = STARTER,
     from_live: Annotated[bool, typer.Option("--from-live", help="Go on from the live adapter.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Decide, and deploy nothing.")] = False,
+    rows_megabytes: Annotated[
+        int | None, typer.Option(help="Most that is read of --pairs; by default RLHF_ROWS_MEGABYTES.", min=1)
+    ] = None,
 ) -> None:
     """Dataset, training, evaluation, gate and deployment in one go; what is done already is not done again.
 
@@ -123,9 +126,11 @@ def retrain(
 
     from rlhf.retrain import Order, Retraining
     from rlhf.serving import Server
+    from rlhf.settings import Settings
 
     changes: dict[str, Any] = PLANTED if pairs is None else {}
-    order = Order(name, out, _recipe(recipe, **changes), pairs, planted, base, from_live, dry_run)
+    most = rows_megabytes or Settings.from_environment().rows_megabytes
+    order = Order(name, out, _recipe(recipe, **changes), pairs, planted, base, from_live, dry_run, most)
     content = Retraining(order, Server(url, key), typer.echo).run()
     shown = Table("step", "seconds", "", "result")
     for step in content["steps"]:

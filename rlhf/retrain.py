@@ -13,6 +13,7 @@ from typing import Any
 
 from rlhf.data.build import Plan, build
 from rlhf.data.folder import manifest_digest, withdrawal
+from rlhf.data.limit import MEGABYTES, refuse_large
 from rlhf.data.pii import configured
 from rlhf.data.split import KEYS
 from rlhf.deploy import deploy, loaded
@@ -62,6 +63,8 @@ class Order:
     """Go on from the adapter that is live instead of beginning a new one."""
     dry: bool = False
     """Decide, and deploy nothing."""
+    megabytes: int = MEGABYTES
+    """Most that is read of the file of pairs."""
 
 
 class Retraining:
@@ -111,6 +114,7 @@ class Retraining:
         file = self.order.out / "pairs.jsonl"
 
         if self.order.pairs is not None:
+            refuse_large([self.order.pairs], self.order.megabytes)
             return {"pairs": len(read_rows(self.order.pairs)), "sha256": file_sha256(self.order.pairs)}
         lines = [
             json.dumps(row, ensure_ascii=False) + "\n"
@@ -133,9 +137,10 @@ class Retraining:
 
         def work() -> Result:
             kept = tuple(key for key in KEYS if key != "user" or not data.users_may_cross)
-            manifest, _ = build(
-                [source], self.dataset, Plan(data.held_out, recipe.seed, data.redact_pii, kept)
-            )
+            plan = Plan(data.held_out, recipe.seed, data.redact_pii, kept)
+            manifest, _ = build([source], self.dataset, plan, self.order.megabytes)
+            if left := {name: count for name, count in manifest["left_out"].items() if count}:
+                self.tell(f"left out of the dataset: {', '.join(f'{n} {what}' for what, n in left.items())}")
             return {"digest": manifest["digest"], "rows": manifest["rows"]}
 
         def still(result: Result) -> bool:
