@@ -5,6 +5,7 @@
 - A second answer that was chosen or not, in a chat: a row; neither row nor task where none was better.
 - Two other answers to the same prompt: a task.
 - An answer alone: a task as soon as a model has given another one.
+- Every thumb, alone or not: a row of its own (an answer and whether it was liked), which KTO learns from.
 
 Prompts are the same if every message and tool that the model saw is. Nothing comes twice: rows and tasks are
 named by their content, and an answer that is in the record already is passed over.
@@ -20,6 +21,7 @@ from annotation.record import Record
 from annotation.tasks import CORRECTION, Answer, Task, content_id, task_of
 from annotation.traces import Generation, Score, Traces
 from rlhf.records import Message, PreferenceRow, canonical
+from rlhf.shapes import KtoRow
 
 THUMBS, CORRECTED, PREFERENCE = "thumbs", "correction", "preference"
 """Names of scores, as the gateway's feedback has them."""
@@ -41,12 +43,16 @@ class Mined:
         tasks: two answers to one prompt that are there already.
         even: names of pairs of which a user said that neither answer is better; they give no row any more.
         alone: answers that need a second one; those that somebody disliked first, then the newest.
+        thumbs: answers that somebody liked or disliked.
+        seen: ids of the traces that were looked at: what has no thumb there any more has lost it.
     """
 
     rows: list[PreferenceRow] = field(default_factory=list)
     tasks: list[Task] = field(default_factory=list)
     even: set[str] = field(default_factory=set)
     alone: list[Generation] = field(default_factory=list)
+    thumbs: list[KtoRow] = field(default_factory=list)
+    seen: set[str] = field(default_factory=set)
 
 
 def read(traces: Traces, since: datetime | None = None, project: str | None = None) -> Mined:
@@ -62,7 +68,10 @@ def mine(generations: Iterable[Generation], scores: Iterable[Score]) -> Mined:
     """The same from what was read, the newest first."""
     answers, scores = _last_of_each_trace(generations), list(scores)
     thumbs, corrections = _scored(answers, scores)
-    mined = Mined()
+    mined = Mined(seen={one.trace.trace_id for one in answers})
+    mined.thumbs = [
+        _thumbed(one, thumbs[one.trace.trace_id]) for one in answers if one.trace.trace_id in thumbs
+    ]
     used: set[str] = set()
     for one in answers:
         text = corrections.get(one.trace.trace_id)
@@ -111,6 +120,7 @@ def fill(
     """
     with record.alone():
         record.set_direct(mined.rows, mined.even)
+        record.set_thumbs(mined.thumbs, mined.seen)
         record.add_tasks(mined.tasks)
         known = {
             answer.trace.generation_id
@@ -224,6 +234,19 @@ def _chosen(one: Generation, other: Answer, score: Score) -> PreferenceRow:
         chosen_trace=better.trace,
         rejected_trace=worse.trace,
         at=score.at,
+    )
+
+
+def _thumbed(one: Generation, label: bool) -> KtoRow:
+    return KtoRow(
+        prompt=one.prompt,
+        completion=one.answer,
+        label=label,
+        tools=one.tools,
+        session=one.session,
+        user=one.user,
+        trace=one.trace,
+        at=one.at,
     )
 
 

@@ -2,6 +2,7 @@
 
     FOLDER/tasks.jsonl        every task that was ever pushed, with the traces that annotators never see
     FOLDER/direct.jsonl       preference rows that users gave themselves (thumbs, corrections)
+    FOLDER/thumbs.jsonl       answers that users liked or disliked, as rows of their own
     FOLDER/judgements.jsonl   as Label Studio has them now
     FOLDER/withdrawn.jsonl    judgements that Label Studio had once and has no more
     FOLDER/preferences.jsonl  the rows of all that
@@ -28,6 +29,7 @@ from annotation.quality import newest
 from annotation.tasks import Judgement, Task, preferences
 from rlhf.errors import BadRecords
 from rlhf.records import PreferenceRow, Trace, read_jsonl, write_atomically, write_jsonl
+from rlhf.shapes import KtoRow
 
 Model = TypeVar("Model", bound=BaseModel)
 LEAVING, SCORED = "leaving.json", "scored.json"
@@ -117,6 +119,15 @@ class Record:
             write_jsonl(self.folder / "direct.jsonl", known.values())
         return len(known) - before
 
+    def thumbs(self) -> list[KtoRow]:
+        """Answers that users liked or disliked."""
+        return self._read("thumbs.jsonl", KtoRow)
+
+    def set_thumbs(self, rows: Iterable[KtoRow], seen: Set[str]) -> None:
+        """Keep such rows in the place of all that are of the traces that were `seen`."""
+        kept = [row for row in self.thumbs() if row.trace is None or row.trace.trace_id not in seen]
+        self._write("thumbs.jsonl", (row.plain() for row in sorted([*kept, *rows], key=KtoRow.line)))
+
     def rows(self) -> list[PreferenceRow]:
         """Every row that the project gives, in an order that hangs on the content alone."""
         tasks = {task.task_id: task for task in self.tasks()}
@@ -148,7 +159,10 @@ class Record:
         tasks, direct = self.tasks(), self.direct()
         theirs = {t.task_id for t in tasks if t.user == user or _from(traces, t.left.trace, t.right.trace)}
         rows = [row for row in direct if not _gave(row, user, traces)]
-        if not theirs and len(rows) == len(direct):
+        liked = self.thumbs()
+        thumbs = [row for row in liked if row.user != user and not _from(traces, row.trace)]
+        gone = len(direct) - len(rows) + len(liked) - len(thumbs)
+        if not theirs and not gone:
             return Removed()
         with self._writing():
             for torn in self.folder.glob(".*.jsonl.*"):
@@ -161,8 +175,10 @@ class Record:
             left = [row for row in self.rows() if not _gave(row, user, traces)]
             write_jsonl(self.folder / "preferences.jsonl", left)
             write_jsonl(self.folder / "direct.jsonl", rows)
+        if len(thumbs) < len(liked):
+            self._write("thumbs.jsonl", (row.plain() for row in thumbs))
         self._write("tasks.jsonl", (task.plain() for task in tasks if task.task_id not in theirs))
-        return Removed(len(theirs), judgements, len(direct) - len(rows))
+        return Removed(len(theirs), judgements, gone)
 
     def drop(self) -> None:
         """Forget everything."""

@@ -148,11 +148,13 @@ class Collections:
         """Of the chats of this project alone, whatever a trace says of itself."""
         run.seen.doing = "reading traces"
         generations, scores = await _aside(lambda: _read(traces, *times))
+        run.seen.cut = len(generations) == MOST
         own = await self._own(project.id, sorted({one.trace.trace_id for one in generations}))
         theirs = [one for one in generations if one.trace.trace_id in own]
         mined = await _aside(lambda: mine(theirs, scores))
         seen = run.seen
         seen.preferences, seen.pairs, seen.alone = len(mined.rows), len(mined.tasks), len(mined.alone)
+        seen.thumbs = len(mined.thumbs)
         run.told(0, 0)
         return mined
 

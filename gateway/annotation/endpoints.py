@@ -11,6 +11,7 @@ from gateway.annotation.schemas import (
     CollectIn,
     Format,
     JudgementIn,
+    Kind,
     Next,
     Progress,
     Standing,
@@ -108,10 +109,17 @@ async def quality(found: ProjectDep, services: ServicesDep) -> dict[str, Any]:
 
 
 @router.get("/export", dependencies=[needs(Scope.MANAGE)])
-async def export(found: ProjectDep, services: ServicesDep, format: Format = "jsonl") -> Response:
+async def export(
+    found: ProjectDep, services: ServicesDep, format: Format = "jsonl", kind: Kind = "preference"
+) -> Response:
     """Preference rows, wherever they were given: here, in Label Studio, or by users in their chats. Of this
-    product, of TRL, of TRLx, or as CSV."""
-    content = await services.annotations.export(found, format)
+    product, of TRL, of TRLx, or as CSV. `kind=kto`: answers with a thumb up or down instead, as lines of this
+    product."""
+    if kind == "kto":
+        content = await services.annotations.thumbs(found, format)
+    else:
+        content = await services.annotations.export(found, format)
+    name = "thumbs" if kind == "kto" else "preferences"
     suffix = "csv" if format == "csv" else "jsonl"
-    headers = {"Content-Disposition": f'attachment; filename="preferences.{suffix}"'}
+    headers = {"Content-Disposition": f'attachment; filename="{name}.{suffix}"'}
     return Response(content, media_type=TYPES.get(format, "application/x-ndjson"), headers=headers)

@@ -12,6 +12,8 @@ from rlhf.records import Stars
 
 Choice = Literal["left", "right", "tie", "both_bad"]
 Format = Literal["jsonl", "trl", "trlx", "csv"]
+Kind = Literal["preference", "kto"]
+"""Pairs of which one is preferred, or answers with a thumb each."""
 Reason = Annotated[str, StringConstraints(min_length=1, max_length=60, strip_whitespace=True)]
 
 
@@ -105,6 +107,10 @@ class Collected(BaseModel):
     """Two answers to one prompt that were there already."""
     alone: int = 0
     """Answers without another one to the same prompt."""
+    thumbs: int = 0
+    """Answers that somebody liked or disliked."""
+    cut: bool = False
+    """There were more answers than the newest 20,000, which are all that one run looks at."""
     same: int = 0
     """Second answers that were no other ones."""
     added: int = 0

@@ -178,6 +178,16 @@ class Annotations:
         tasks, judgements, _ = await self._all(project.id)
         return await self._aside(lambda: _written(self._rows(project, tasks, judgements), wanted))
 
+    async def thumbs(self, project: Project, wanted: Format) -> bytes:
+        """Answers that users liked or disliked, as rows for KTO. Raises BadRequest, UpstreamFailed."""
+        if wanted != "jsonl":
+            raise BadRequest(f"Thumbs have no place in {wanted}: export them as jsonl.", param="format")
+
+        def lines() -> bytes:
+            return b"".join(row.line().encode() + b"\n" for row in self._places.record(project.name).thumbs())
+
+        return await self._aside(lines)
+
     async def standing(self, project: Project) -> Standing:
         """How far judging has come. Raises UpstreamFailed."""
         tasks, judgements, _ = await self._all(project.id)

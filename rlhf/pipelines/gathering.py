@@ -114,7 +114,9 @@ def _collected(work: Work, wanted: dict[str, Any]) -> dict[str, Any] | None:
         f"{seen['preferences']} preferences of users, {seen['pairs']} pairs, {seen['alone']} answers alone; "
         f"{seen['added']} new tasks"
     )
-    counts = ("preferences", "pairs", "alone", "same", "added")
+    if seen["cut"]:
+        work.tell("there are more answers than one run looks at: only the newest were; shorten `since`")
+    counts = ("preferences", "pairs", "alone", "thumbs", "same", "added")
     return {name: seen[name] for name in counts}
 
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -51,6 +51,8 @@ class Collect(Parameters):
     """JSON lines, CSV or Parquet, a file or s3://BUCKET/KEY; empty: preferences of `project`."""
     project: str = ""
     """Of the gateway: what was judged there or in Label Studio, thumbs and corrections; empty: `planted`."""
+    kind: Literal["preference", "kto"] = "preference"
+    """Of a project: pairs, or answers with a thumb each, alone or not, for `recipe: kto`."""
     planted: Annotated[int, Field(ge=1)] = 200
 
 
@@ -58,7 +60,7 @@ def collect(work: Work) -> dict[str, Any]:
     """Take a copy of the rows as they are now, so that what follows depends on that and on nothing else."""
     given: Collect = work.parameters
     if given.project and not given.rows:
-        (work.folder / "rows.jsonl").write_bytes(_preferences(given.project))
+        (work.folder / "rows.jsonl").write_bytes(_said_in(given))
         return {ROWS: {"path": "rows.jsonl"}}
     if not given.rows:
         from rlhf.preference import planted
@@ -78,13 +80,18 @@ def collect(work: Work) -> dict[str, Any]:
     return {ROWS: {"path": name}}
 
 
-def _preferences(project: str) -> bytes:
-    with people_of(project) as people:
-        found = people.preferences()
+def _said_in(given: Collect) -> bytes:
+    with people_of(given.project) as people:
+        found = people.thumbs() if given.kind == "kto" else people.preferences()
+    if not found.strip() and given.kind == "kto":
+        raise DatasetError(
+            f"nobody has pressed a thumb in the project {given.project} yet, or its chats were not looked at "
+            "since: press thumbs, let `loopyard annotate collect` read them, and resume the job"
+        )
     if not found.strip():
         raise DatasetError(
-            f"nobody has preferred anything in the project {project} yet: press thumbs, correct answers or "
-            "judge pairs (`loopyard annotate collect` makes them), and resume the job"
+            f"nobody has preferred anything in the project {given.project} yet: press thumbs, correct "
+            "answers or judge pairs (`loopyard annotate collect` makes them), and resume the job"
         )
     return found
 
@@ -92,7 +99,7 @@ def _preferences(project: str) -> bytes:
 def _content_of_rows(given: Collect) -> str | None:
     """DatasetError where there are more than may be read: nobody waits for a hash of what is refused."""
     if given.project and not given.rows:
-        return hashlib.sha256(_preferences(given.project)).hexdigest()
+        return hashlib.sha256(_said_in(given)).hexdigest()
     if is_address(given.rows):
         return stamp(given.rows, ObjectSettings.from_environment())
     source = Path(given.rows)

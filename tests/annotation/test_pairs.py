@@ -19,6 +19,8 @@ from annotation.record import Record
 from annotation.second import SecondAnswers
 from annotation.tasks import Answer
 from annotation.traces import Generation, Score, Traces, generation_of
+from rlhf.data.build import Plan, build
+from rlhf.data.ready import refuse_unready
 from rlhf.records import Message, Trace
 from tests.contracts.langfuse_server import TraceServer, trace_server
 from tests.gateway.traces.conftest import EXPORT, PROTOBUF, batch
@@ -223,6 +225,34 @@ def test_disliked_answers_come_first_and_a_changed_mind_counts() -> None:
     ]
     mined = mine([alone(1), alone(2), alone(3)], scores)
     assert [one.trace.trace_id for one in mined.alone] == ["t3", "t1", "t2"]
+
+
+def test_every_thumb_is_a_row_of_its_own_until_it_is_taken_back(tmp_path: Path) -> None:
+    record, answers = Record(tmp_path / "demo"), [alone(1), alone(2), alone(3)]
+    scores = [Score("thumbs", False, "t1", "g1", AT), Score("thumbs", True, "t2", "g2", AT)]
+    fill(record, mine(answers, scores), None, 0)
+    said = {row.trace.trace_id: row for row in record.thumbs() if row.trace}
+    assert {trace: row.label for trace, row in said.items()} == {"t1": False, "t2": True}
+    assert said["t1"].prompt == alone(1).prompt
+    assert (said["t1"].completion[0].content, said["t1"].user, said["t1"].source) == ("First.", "u", "thumbs")
+    # One is changed, one is taken back, and one is older than what is looked at now.
+    fill(record, mine(answers[:1], [replace(scores[0], value=True)]), None, 0)
+    assert [row.label for row in record.thumbs()] == [True, True]
+    fill(record, mine(answers[:1], []), None, 0)
+    assert [row.trace.trace_id for row in record.thumbs() if row.trace] == ["t2"]
+    with record.alone():
+        assert record.forget("u", frozenset()).rows == 1
+    assert record.thumbs() == []
+
+
+def test_thumbs_are_a_dataset_that_kto_reads(tmp_path: Path) -> None:
+    record, count = Record(tmp_path / "demo"), 20
+    answers = [replace(alone(n), user=f"u{n}", session=f"s{n}") for n in range(count)]
+    scores = [Score("thumbs", n % 2 == 0, f"t{n}", None, AT) for n in range(count)]
+    fill(record, mine(answers, scores), None, 0)
+    manifest, _ = build([record.folder / "thumbs.jsonl"], tmp_path / "data", Plan(held_out=0.2))
+    assert (manifest["kind"], manifest["left_out"]) == ("kto", {"errors": 0, "duplicates": 0})
+    refuse_unready(tmp_path / "data", "kto")
 
 
 def test_a_correction_that_changes_nothing_is_none_and_the_last_one_counts() -> None:

@@ -87,6 +87,7 @@ async def test_chats_become_rows_and_blind_tasks_and_a_second_run_adds_nothing(t
         first = await collected(gateway, second=20, again=1.0, known=0.1)
         assert (first["state"], first["error"]) == ("done", "")
         assert (first["preferences"], first["alone"], first["same"]) == (1, 6, 0)
+        assert (first["thumbs"], first["cut"]) == (1, False)
         # Six pairs and one with a known answer, each in both orders.
         assert first["added"] == 14
         second = await collected(gateway, second=20, again=1.0, known=0.1)
@@ -108,6 +109,11 @@ async def test_chats_become_rows_and_blind_tasks_and_a_second_run_adds_nothing(t
         assert (quality["gold"]["judged"], quality["gold"]["right"]) == (2, 1)
         assert quality["position"]["left"] == 14
 
+        exported = await gateway.client.get(f"{AT}/export", params={"kind": "kto"})
+        (thumb,) = map(json.loads, exported.text.splitlines())
+        assert (thumb["label"], thumb["trace"]["trace_id"]) == (False, chats[0]["trace_id"])
+        refused = await gateway.client.get(f"{AT}/export", params={"kind": "kto", "format": "csv"})
+        assert refused.status_code == 400
         rows = [parse(line) for line in (await gateway.client.get(f"{AT}/export")).text.splitlines()]
         assert len(rows) == 13
         (mended,) = [row for row in rows if row.source == "correction"]
