@@ -31,6 +31,7 @@ from gateway.middleware import BodyLimit, RequestFrame
 from gateway.models import endpoints as models
 from gateway.pipelines import endpoints as pipelines
 from gateway.projects import endpoints as projects
+from gateway.quality import endpoints as quality
 from gateway.settings import Settings
 from gateway.static import Console
 from gateway.trace_view import endpoints as trace_view
@@ -56,6 +57,7 @@ DOMAINS = (
     jobs,
     pipelines,
     models,
+    quality,
     chat_model,
 )
 
@@ -75,6 +77,7 @@ def create_app(settings: Settings) -> FastAPI:
         async with open_services(settings) as opened, mcp.router.lifespan_context(mcp):
             app.state.services = opened
             metrics.watch(lambda: opened.chats.records.running, lambda: opened.outbox.dropped)
+            metrics.watch_quality(lambda: opened.quality.latest)
             yield
 
     # No /docs: its page loads scripts from another host, which an offline product cannot do.

@@ -86,6 +86,14 @@ class Settings(BaseSettings):
     """Project of callers that name none; made at the first start."""
     upload_megabytes: int = Field(default=100, ge=1)
     """Largest upload."""
+    quality_minutes: int = Field(default=60, ge=0)
+    """Pause between two looks at how live adapters answer; 0 looks only when somebody asks."""
+    quality_days: int = Field(default=7, ge=1, le=90)
+    """Days whose answers are compared: the last ones, and those before the adapter went live."""
+    quality_minimum: int = Field(default=30, ge=2)
+    """Answers, thumbs, judgements or tool calls on either side below which nothing is said."""
+    quality_rollback: bool = False
+    """Roll an adapter back by itself that is proven to answer worse; each version once, in the audit log."""
     shutdown_seconds: int = Field(default=5, ge=0)
     """How long running chats may go on after the signal to stop."""
     s3: ObjectSettings = Field(default_factory=ObjectSettings.from_environment)

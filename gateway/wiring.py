@@ -41,6 +41,8 @@ from gateway.models.service import ModelRegistry
 from gateway.models.shelf import Shelf
 from gateway.pipelines.service import Pipelines
 from gateway.projects.service import Projects
+from gateway.quality.service import Quality
+from gateway.quality.watch import Watch
 from gateway.scores.service import ScoreOutbox
 from gateway.settings import Settings
 from gateway.trace_view.service import TraceView
@@ -95,6 +97,7 @@ class Services:
     """Where other machines find datasets, versions and outputs."""
     pipelines: Pipelines
     registry: ModelRegistry
+    quality: Quality
 
 
 @asynccontextmanager
@@ -146,6 +149,9 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         source = await stack.enter_async_context(open_source(lambda: sink_of(settings)))
         comparisons = Comparisons(database, outbox, source, models, settings)
         stack.callback(comparisons.close)
+        quality = Quality(
+            source, shelf, settings.folder / "quality", settings.quality_days, settings.quality_minimum
+        )
         services = Services(
             settings=settings,
             database=database,
@@ -192,8 +198,11 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
                 settings.folder / "incoming",
                 settings.upload_megabytes << 20,
             ),
+            quality=quality,
         )
         await _prepare(services)
+        watch = Watch(quality, services.registry, services.accounts, services.audit, settings)
+        await stack.enter_async_context(watch.running())
         await ingestion.start()
         stack.push_async_callback(ingestion.stop)
         stack.push_async_callback(services.chats.records.settle)

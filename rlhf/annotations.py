@@ -64,8 +64,12 @@ class Annotations:
         return self._call("GET", "export", params={"kind": "kto"}).content
 
     def _call(self, method: str, path: str, fine: tuple[int, ...] = (), **given: Any) -> httpx.Response:
+        return self.call(method, f"{self._path}/{path}", fine, **given)
+
+    def call(self, method: str, path: str, fine: tuple[int, ...] = (), **given: Any) -> httpx.Response:
+        """A request of a whole path, whose refusals are errors but for those that are `fine`."""
         try:
-            answer = self._http.request(method, f"{self._path}/{path}", **given)
+            answer = self._http.request(method, path, **given)
         except httpx.HTTPError as error:
             raise GatewayError(
                 f"no gateway answers at {self.url} ({error or type(error).__name__}): start it with "
@@ -76,6 +80,19 @@ class Annotations:
             told = hint if answer.status_code in (401, 403) else ""
             raise GatewayError(f"{self.url} answers {answer.status_code}: {_reason(answer)}{told}")
         return answer
+
+
+def quality_of(url: str, key: str, adapter: str) -> dict[str, Any]:
+    """What the gateway sees of a live adapter: {state, reason, version, …}; the key needs the scope admin.
+
+    Raises:
+        GatewayError: it cannot be reached, refuses, or nothing is live under the name.
+    """
+    gateway = Annotations(url, key, "")
+    try:
+        return dict(gateway.call("GET", f"/api/v1/quality/{quote(adapter, safe='')}").json())
+    finally:
+        gateway.close()
 
 
 def _reason(answer: httpx.Response) -> str:

@@ -58,7 +58,7 @@ class Settings(BaseSettings):
     gateway_url: str = "http://127.0.0.1:8080"
     """The gateway, which has the traces of chats and what people judge of them."""
     gateway_key: SecretStr = SecretStr("")
-    """Its key with the scope manage."""
+    """Its key with the scope manage; a trigger `quality` needs admin."""
     schedule_seconds: float = Field(default=60.0, gt=0)
     """Pause between two looks for pipelines that are due."""
     memory_mb: int | None = Field(default=None, ge=1)

@@ -18,12 +18,14 @@ from typing import Any
 
 from croniter import croniter  # type: ignore[import-untyped]  # it has no types
 
+from rlhf.annotations import quality_of
 from rlhf.errors import JobNotFound, PipelineError, RlhfError
 from rlhf.jobs import ENDED, Jobs, Kind
 from rlhf.pipelines.drift import Row, identified, profile, psi
 from rlhf.pipelines.gathering import people_of
 from rlhf.pipelines.trigger import NAME, Trigger
 from rlhf.registry import write
+from rlhf.settings import Settings
 
 FEW = 30
 """Fewer new rows than this say nothing about drift."""
@@ -33,8 +35,13 @@ _log = logging.getLogger(__name__)
 def keep(folder: Path, content: Mapping[str, Any], given: Mapping[str, Any], now: float | None = None) -> str:
     """Let a pipeline be run by itself; says when. PipelineError where its `schedule` makes no sense."""
     trigger = Trigger.model_validate(content.get("schedule") or {})
-    if trigger.cron is None and trigger.new_rows is None and trigger.drift is None:
-        raise PipelineError(f"{content['name']}: give its `schedule` one of `cron`, `new_rows` and `drift`")
+    if not (trigger.cron or trigger.new_rows or trigger.drift or trigger.quality):
+        text = "give its `schedule` one of `cron`, `new_rows`, `drift` and `quality`"
+        raise PipelineError(f"{content['name']}: {text}")
+    if bool(trigger.quality) != bool(trigger.adapter):
+        raise PipelineError(
+            f"{content['name']}: `quality` and `adapter`, the name that it is about, go together"
+        )
     if trigger.cron is not None and not croniter.is_valid(trigger.cron):
         raise PipelineError(f"{content['name']}: `{trigger.cron}` is no cron expression (minute hour day …)")
     if (trigger.new_rows or trigger.drift) and bool(trigger.rows) == bool(trigger.project):
@@ -107,7 +114,10 @@ def _ask(file: Path, jobs: Jobs, at: float) -> list[str]:
     entry = json.loads(file.read_text())
     if _runs(jobs, entry["state"]["job"]):
         return []
-    rows = _rows(Trigger.model_validate(entry["content"]["schedule"]))
+    trigger = Trigger.model_validate(entry["content"]["schedule"])
+    if trigger.quality and (once := _worse(entry, trigger)):
+        return [_asked(file, entry, jobs, once, {**entry["state"], "quality": once})]
+    rows = _rows(trigger)
     if not isinstance(entry["state"]["seen"], list):
         # The first look: what is there now is what later rows are compared with.
         state = {**entry["state"], "seen": sorted(rows), "profile": profile(rows.values())}
@@ -116,10 +126,25 @@ def _ask(file: Path, jobs: Jobs, at: float) -> list[str]:
     if (found := due(entry, rows, at)) is None:
         return []
     once, state = found
+    return [_asked(file, entry, jobs, once, {**entry["state"], **state})]
+
+
+def _asked(file: Path, entry: Mapping[str, Any], jobs: Jobs, once: str, state: dict[str, Any]) -> str:
+    """Ask for a pipeline under an id of its own, and note what was seen; the job's id."""
     title = entry["content"]["name"]
     job_id = jobs.ask(Kind.PIPELINE, entry["content"], entry["given"], once=once, title=title)
     write(file, {**entry, "state": {**state, "job": job_id}})
-    return [job_id]
+    return job_id
+
+
+def _worse(entry: Mapping[str, Any], trigger: Trigger) -> str | None:
+    """The id of the job, where what is live answers as the trigger says and nothing was asked for it yet."""
+    settings = Settings.from_environment()
+    key = settings.gateway_key.get_secret_value()
+    seen = quality_of(settings.gateway_url, key, str(trigger.adapter))
+    wanted = ("worse",) if trigger.quality == "worse" else ("watch", "worse")
+    once = f"{entry['content']['name']}-quality-{str(seen['version']).removeprefix('sha256:')[:12]}"
+    return once if seen["state"] in wanted and entry["state"].get("quality") != once else None
 
 
 def due(entry: Mapping[str, Any], rows: Mapping[str, Row], now: float) -> tuple[str, dict[str, Any]] | None:
@@ -181,4 +206,6 @@ def _told(trigger: Trigger) -> str:
         reasons.append(f"after {trigger.new_rows} new rows in {place}")
     if trigger.drift is not None:
         reasons.append(f"when the new rows in {place} have a stability index of {trigger.drift:g}")
+    if trigger.quality is not None:
+        reasons.append(f"when {trigger.adapter} answers worse ({trigger.quality})")
     return ", or ".join(reasons)

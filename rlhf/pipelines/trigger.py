@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -27,5 +27,9 @@ class Trigger(Model):
     project: str | None = None
     """A project of the gateway whose preferences grow, wherever they are given; instead of `rows`."""
     new_rows: Annotated[int, Field(ge=1)] | None = None
+    adapter: str | None = None
+    """The name whose quality `quality` is about."""
+    quality: Literal["watch", "worse"] | None = None
+    """The gateway sees that the live version of `adapter` answers worse, or that it may; once a version."""
     drift: Annotated[float, Field(gt=0)] | None = None
     """Population stability index of the rows since the last run against those before."""

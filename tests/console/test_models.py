@@ -65,6 +65,8 @@ def test_a_version_shows_what_it_is_from_and_what_was_measured(
     expect(shown).to_contain_text("<img src=x")
     expect(shown.get_by_role("listitem").filter(has_text="length")).to_contain_text("Failed")
     expect(shown).to_contain_text("Learnt from 1 row, 1 user and 1 trace.")
+    quality = model.get_by_role("note", name="Quality of polite")
+    expect(quality).to_contain_text("too little to compare: 0 now and 0 before, 30 are needed")
     assert page.locator("main img").count() == 0
     assert _faults(page) == []
     expect(model.get_by_role("button", name="Roll back")).to_be_disabled()

@@ -1,8 +1,12 @@
 """When a pipeline is asked for by itself: at its time, after enough rows, when rows drift; never twice."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -138,7 +142,7 @@ def test_the_index_is_zero_for_the_same_and_grows_with_the_difference() -> None:
 @pytest.mark.parametrize(
     ("schedule", "said"),
     [
-        ({}, "one of `cron`, `new_rows` and `drift`"),
+        ({}, "one of `cron`, `new_rows`, `drift` and `quality`"),
         ({"cron": "sometimes"}, "`sometimes` is no cron expression"),
         ({"drift": 0.2}, "need `rows`"),
         ({"new_rows": 2, "rows": "a.jsonl", "project": "demo"}, "need `rows`"),
@@ -149,3 +153,50 @@ def test_a_schedule_that_makes_no_sense_is_told(tmp_path: Path, schedule: dict[s
         keep(tmp_path, content(tmp_path, "bad", **schedule), {})
     with pytest.raises(PipelineError, match="bad does not run by itself"):
         forget(tmp_path, "bad")
+
+
+def test_a_quality_is_about_an_adapter(tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match=r"`quality` and `adapter`.* go together"):
+        keep(tmp_path, content(tmp_path, "mended", quality="worse"), {}, NOON)
+    told = keep(tmp_path, content(tmp_path, "mended", quality="worse", adapter="polite"), {}, NOON)
+    assert told == "when polite answers worse (worse)"
+
+
+@contextmanager
+def seeing(state: str) -> Iterator[tuple[str, list[str]]]:
+    """A gateway that sees an adapter so, and what it was asked with."""
+    asked = list[str]()
+
+    class Answers(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(f"{self.path} {self.headers['Authorization']}")
+            body = json.dumps({"state": state, "reason": "", "version": f"sha256:{'a' * 64}"}).encode()
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            """Nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}", asked
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("state", "wanted", "due"), [("worse", "worse", 1), ("watch", "worse", 0), ("watch", "watch", 1)]
+)
+def test_a_worse_adapter_asks_once_a_version(
+    jobs: Jobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str, wanted: str, due: int
+) -> None:
+    with seeing(state) as (url, asked):
+        monkeypatch.setenv("RLHF_GATEWAY_URL", url)
+        monkeypatch.setenv("RLHF_GATEWAY_KEY", "ly_key")
+        keep(tmp_path, content(tmp_path, f"on-{state}-{wanted}", quality=wanted, adapter="polite"), {}, NOON)
+        ids = tick(tmp_path, jobs, NOON)
+        assert len(ids) == due
+        assert asked[0] == "/api/v1/quality/polite Bearer ly_key"
+        for job_id in ids:
+            jobs.cancel(job_id)
+        assert tick(tmp_path, jobs, NOON) == []

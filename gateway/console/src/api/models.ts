@@ -54,11 +54,22 @@ export interface Chats {
   problem: string | null;
 }
 
+/** How the live version of an adapter answers, beside what answered in the days before it. */
+export interface Quality {
+  name: string;
+  version: string;
+  state: "unknown" | "ok" | "watch" | "worse";
+  reason: string;
+  began: string | null;
+  cut: boolean;
+}
+
 const BASE = "/models-registry";
 const enc = encodeURIComponent;
 const at = ({ name, digest }: Version) => `${BASE}/${enc(name)}/versions/${enc(digest)}`;
 
 export const listModels = async (client: Client) => (await client.get<{ items: Model[] }>(BASE)).items;
+export const listQuality = async (client: Client) => (await client.get<{ items: Quality[] }>("/quality")).items;
 export const getVersion = (client: Client, version: Version) => client.get<VersionDetail>(at(version));
 export const getLineage = (client: Client, version: Version) => client.get<Lineage>(`${at(version)}/lineage`);
 /** Answers when the version is live, or says why it is not: it is compared with what it was trained as first. */
