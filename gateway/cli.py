@@ -68,6 +68,9 @@ def up(
         typer.Option(help="A .gguf file, a transformers folder or a hub name, for the starter model."),
     ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what the services log.")] = False,
+    workers: Annotated[
+        str, typer.Option(help="MIN:MAX workers, by how deep their queues are; needs RLHF_JOBS_URL.")
+    ] = "",
 ) -> None:
     """Start everything and keep it running; Ctrl-C stops it.
 
@@ -80,7 +83,7 @@ def up(
     from gateway.services import Ports
 
     ports = Ports(gateway=gateway_port, llm=llm_port, tools=tools_port)
-    run_up(UpOptions(data, ports, not no_demo, model, verbose), _console())
+    run_up(UpOptions(data, ports, not no_demo, model, verbose, workers), _console())
 
 
 @app.command()

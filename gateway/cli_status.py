@@ -14,6 +14,7 @@ from rich.text import Text
 from gateway.cli_client import GatewayClient, gateway_url, read_admin_key
 from gateway.cli_errors import CommandError
 from gateway.cli_models import MODELS, said
+from gateway.crew import CREW
 from gateway.probes import BEAT_LIMIT
 
 Facts = dict[str, Any]
@@ -22,7 +23,8 @@ SERVICES = ("llm_server", "tools", "traces", "gateway", "worker")
 
 def collect_status(data: Path) -> Facts:
     """`{"running", "data", "pid", "services": [{"name", "ok", "state", "url", "pid", "restarts"}], "chats"}`;
-    the last is what /api/v1/models/chats says, None where the gateway does not."""
+    the last is what /api/v1/models/chats says, None where the gateway does not; `crew`: the workers beside
+    the first, with `--workers`."""
     run = data.absolute() / "run"
     up = _read(run / "up.json")
     alive = "pid" in up and psutil.pid_exists(up["pid"])
@@ -34,6 +36,7 @@ def collect_status(data: Path) -> Facts:
         "up_seconds": round(time.time() - up["started_at"]) if alive else None,
         "services": services,
         "chats": _chats(data) if alive else None,
+        "crew": (_read(run / CREW) or None) if alive else None,
     }
 
 
@@ -47,7 +50,16 @@ def print_status(status: Facts, console: Console) -> None:
     for s in status["services"]:
         state = Text(s["state"], style="green" if s["ok"] else "red")
         table.add_row(s["name"], state, s["url"] or "", str(s["pid"] or ""), str(s["restarts"]))
+    crew = status["crew"]
+    for s in crew["workers"] if crew else []:
+        doing = "ending" if s["ending"] else str(s["state"])
+        shown = Text(doing, style="green" if doing == "ready" else "yellow")
+        table.add_row(s["service"], shown, "", str(s["pid"] or ""), str(s["restarts"]))
     console.print(table)
+    if crew:
+        waiting = ", ".join(f"{count} for {queue}" for queue, count in crew["waiting"].items()) or "none"
+        held = f"; the next one starts in {crew['held_seconds']} s" if crew["held_seconds"] else ""
+        console.print(f"workers {crew['least']} to {crew['most']}; steps that wait: {waiting}{held}")
     if chats := status["chats"]:
         console.print(Text(said(chats), style="yellow" if chats["problem"] else ""))
 

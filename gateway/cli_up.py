@@ -14,15 +14,24 @@ from rich.console import Console
 from rich.text import Text
 
 from gateway.cli_errors import CommandError
+from gateway.crew import plan_of
 from gateway.data_folder import DataFolder, open_data_folder, read_format, write_json
 from gateway.demo_project import load_demo_in_background
+from gateway.keeper import Service
 from gateway.lifeline import end_marked
 from gateway.lock import only_one
 from gateway.log_files import LogFile, tail
 from gateway.processes import ChildProcess
-from gateway.services import Ports, build_services, prepare_command, read_environment, require_free_ports
+from gateway.services import (
+    Ports,
+    build_helper,
+    build_services,
+    prepare_command,
+    read_environment,
+    require_free_ports,
+)
 from gateway.startup_display import StartupDisplay, addresses
-from gateway.supervisor import Supervisor
+from gateway.supervisor import Crewing, Supervisor
 
 
 @dataclass(frozen=True)
@@ -34,6 +43,8 @@ class UpOptions:
     demo: bool = True
     model: str | None = None
     verbose: bool = False
+    workers: str = ""
+    """`MIN:MAX` workers by the depth of the queues; empty: one."""
 
 
 def up(options: UpOptions, console: Console) -> None:
@@ -78,6 +89,17 @@ def _end_leftovers(run: Path) -> None:
         stale.unlink()
 
 
+def _crewing(workers: str, worker: Service, run: Path) -> Crewing:
+    """Raises CommandError where it makes no sense, or where workers cannot share their record."""
+    plan = plan_of(workers)
+    if not (url := worker.env.get("RLHF_JOBS_URL", "")):
+        raise CommandError(
+            f"--workers {workers} needs a record of jobs that several workers can share",
+            "set RLHF_JOBS_URL to a PostgreSQL database (postgresql://…), or leave --workers out",
+        )
+    return Crewing(plan, url, lambda number: build_helper(worker, run, number))
+
+
 class _Session:
     """One run of `loopyard up`."""
 
@@ -92,7 +114,13 @@ class _Session:
         self._begun = time.monotonic()
         services = build_services(data, options.ports, environment, model=options.model)
         self._listener = display.line if options.verbose else None
-        self._supervisor = Supervisor(services, data.run, changed=display.changed, listener=self._listener)
+        self._supervisor = Supervisor(
+            services,
+            data.run,
+            changed=display.changed,
+            listener=self._listener,
+            crew=_crewing(options.workers, services[-1], data.run) if options.workers else None,
+        )
         self._preparing: ChildProcess | None = None
         self._signals = 0
 

@@ -103,11 +103,11 @@ class Keeper:
             self._become(State.RESTARTING)
             await asyncio.sleep(delay)
 
-    async def stop(self) -> None:
-        """Stop the service; `keep` has to be cancelled before."""
+    async def stop(self, grace: float | None = None) -> None:
+        """Stop the service; `keep` has to be cancelled before. `grace`: another time than its patience."""
         if self.child:
             self._become(State.STOPPING)
-            await self.child.stop(self.patience.grace)
+            await self.child.stop(self.patience.grace if grace is None else grace)
         self._become(State.STOPPED)
 
     async def _run_once(self) -> int:

@@ -64,6 +64,14 @@ def build_services(
     ]
 
 
+def build_helper(worker: Service, run: Path, number: int) -> tuple[Service, Path]:
+    """A further worker and its heartbeat. It may take as long to stop as the step that it does."""
+    own = run / "workers" / str(number)
+    env = {**worker.env, "RLHF_RUN": str(own), "RLHF_HELPER": "true", "RLHF_STOP_SECONDS": "86400"}
+    heartbeat = own / "worker.json"
+    return Service(f"worker-{number}", worker.command, env, HeartbeatProbe(heartbeat)), heartbeat
+
+
 def _refuse_two_answers(model: str, environment: Mapping[str, str]) -> None:
     """llm_server serves what its file of models says, or one model."""
     file = environment.get("LLM_CONFIG")

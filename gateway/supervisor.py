@@ -7,11 +7,27 @@ is killed is in gateway/launch.py and gateway/lifeline.py.
 import asyncio
 import secrets
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from gateway.crew import Crew, Plan
 from gateway.keeper import Keeper, Patience, Service
 from gateway.log_files import Listener, LogFile
 from gateway.processes import Lifeline
+
+
+@dataclass(frozen=True)
+class Crewing:
+    """Workers that come and go.
+
+    Attributes:
+        url: of the jobs' record.
+        helper: the service and the heartbeat of the helper of a number.
+    """
+
+    plan: Plan
+    url: str
+    helper: Callable[[int], tuple[Service, Path]]
 
 
 class Supervisor:
@@ -21,6 +37,7 @@ class Supervisor:
         run: DATA/run; receives one JSON file a service, and the logs below `logs/`.
         changed: told whenever a service changes its state.
         listener: told every line that a service prints.
+        crew: which workers come and go beside those.
     """
 
     def __init__(
@@ -31,6 +48,7 @@ class Supervisor:
         patience: Patience | None = None,
         changed: Callable[[Keeper], None] = lambda keeper: None,
         listener: Listener | None = None,
+        crew: Crewing | None = None,
     ) -> None:
         self.mark = f"loopyard-{secrets.token_hex(8)}"
         self.keepers = [
@@ -44,6 +62,7 @@ class Supervisor:
             )
             for service in services
         ]
+        self.crew = self._crew(crew, run, patience or Patience(), listener) if crew else None
         self.ready = asyncio.Event()
         self._stop = asyncio.Event()
         self._run = run
@@ -63,6 +82,8 @@ class Supervisor:
                 if not await self._until(keeper.first_ready, tasks):
                     return
             self.ready.set()
+            if self.crew:
+                tasks.append(asyncio.create_task(self.crew.keep()))
             await self._until(self._stop, tasks)
         finally:
             await self._end(tasks)
@@ -75,9 +96,20 @@ class Supervisor:
 
     def kill(self) -> None:
         """Stop waiting for services that take their time to stop."""
+        if self.crew:
+            self.crew.kill()
         for keeper in self.keepers:
             if keeper.child:
                 keeper.child.kill()
+
+    def _crew(self, wanted: Crewing, run: Path, patience: Patience, listener: Listener | None) -> Crew:
+        def make(number: int) -> tuple[Keeper, Path]:
+            service, heartbeat = wanted.helper(number)
+            heartbeat.parent.mkdir(parents=True, exist_ok=True)
+            log = LogFile(run / "logs", service.name, listener)
+            return Keeper(service, run, self.mark, patience, log, lambda _: None), heartbeat
+
+        return Crew(wanted.plan, wanted.url, make, run)
 
     async def _until(self, event: asyncio.Event, tasks: Sequence[asyncio.Task[None]]) -> bool:
         """Wait for an event; False if we have to stop first.
@@ -99,6 +131,8 @@ class Supervisor:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        if self.crew:
+            await self.crew.stop()
         for keeper in reversed(self.keepers):
             await keeper.stop()
             keeper.log.close()

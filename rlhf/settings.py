@@ -46,6 +46,9 @@ class Settings(BaseSettings):
     """Countries whose national phone numbers are personal data, comma-separated (ISO 3166-1, two letters)."""
     pii_model: str = ""
     """spaCy model that finds names and places: a folder or an installed package; nothing is downloaded."""
+    helper: bool = False
+    """Take steps and leave pipelines, which may wait for people for days, to other workers: `loopyard up
+    --workers` starts such ones, and ends them when nothing waits."""
     steps: str = ""
     """Further kinds of steps: comma-separated `module:function`; the function receives `Kinds.add`."""
     server_url: str = "http://127.0.0.1:8000/v1"

@@ -57,7 +57,7 @@ def work(settings: Settings, stop: threading.Event | None = None) -> None:
         looked = 0.0
         try:
             while not stop.is_set():
-                beat(settings.run / "worker.json")
+                beat(settings.run / "worker.json", fleet.name)
                 fleet.take_over()
                 if time.monotonic() - looked >= settings.schedule_seconds:
                     looked = time.monotonic()
@@ -80,12 +80,12 @@ def _ask_for_what_is_due(folder: Path, jobs: Jobs) -> None:
         _log.exception("cannot look for what is due")
 
 
-def beat(path: Path) -> None:
-    """Say that we live, and how many jobs wait and run."""
+def beat(path: Path, name: str) -> None:
+    """Say that we live, under which name in the record, and how many jobs wait and run."""
     running = DBOS.list_workflows(status=["PENDING"], load_input=False, load_output=False)
     queued = DBOS.list_workflows(status=["ENQUEUED", "DELAYED"], load_input=False, load_output=False)
     jobs = {"running": [w.workflow_id for w in running], "queued": len(queued)}
-    facts = {"service": "worker", "pid": os.getpid(), "time": time.time(), "jobs": jobs}
+    facts = {"service": "worker", "name": name, "pid": os.getpid(), "time": time.time(), "jobs": jobs}
     _replace(path, facts)
 
 
@@ -141,7 +141,8 @@ def _launched(settings: Settings, name: str) -> Iterator[None]:
         executor_id=name,
     )
     DBOS(config=config)
-    DBOS.listen_queues([*settings.resources.split(","), WAITING_QUEUE, APPROVAL_QUEUE])
+    waiting = [] if settings.helper else [WAITING_QUEUE, APPROVAL_QUEUE]
+    DBOS.listen_queues([*settings.resources.split(","), *waiting])
     DBOS.launch()
     DBOS.register_queue(CPU_QUEUE, worker_concurrency=settings.cpu_jobs, polling_interval_sec=POLL)
     DBOS.register_queue(GPU_QUEUE, worker_concurrency=max(1, there), polling_interval_sec=POLL)
