@@ -181,6 +181,8 @@ class Trainable(Common):
 
     processes: int = Field(default=1, ge=1, le=64)
     """That compute together, one a GPU, each `train.batch` rows at once."""
+    tracking: tuple[Literal["local", "wandb"], ...] = ("local",)
+    """Who is told the curves: the run's own folder always, W&B where it is named (`tracking.py`)."""
     train: Training
 
     @model_validator(mode="after")

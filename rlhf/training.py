@@ -26,9 +26,10 @@ from rlhf.pairs import Used
 from rlhf.progress import Progress
 from rlhf.ranks import count, first_alone, forget_evaluation, require_averaging
 from rlhf.recipe import Common, Trainable
-from rlhf.registry import folder_digest, weights_of
+from rlhf.registry import file_sha256, folder_digest, weights_of
 from rlhf.report import curves
 from rlhf.runs import data_files, forget_other_runs, last_checkpoint, paths, record
+from rlhf.tracking import reports, require, tracked
 from rlhf.troubles import clear_errors, hushed
 
 Tell = Callable[[str], None]
@@ -111,6 +112,7 @@ def carry_out(
         TrainingError: no base, nothing to train on, no memory, no room on the disk, no such device.
     """
     began = time.monotonic()
+    require(recipe)
     files = data_files(dataset, recipe.method)
     tokenizer = begin(recipe, base)
     read = [file if file in files else None for file in paths(dataset)]
@@ -138,7 +140,8 @@ def carry_out(
                 ObjectSettings.from_environment(), out / "run", forget_other_runs(out / "run", inputs)
             )
             _begin_with_what_is_kept(depot, out / "run", tell)
-    with hushed(), clear_errors(out):
+    facts = {"data": {file.name: file_sha256(file) for file in files}, "base": begun[0]}
+    with hushed(), clear_errors(out), tracked(recipe, out, facts):
         set_seed(recipe.seed)
         trainer = method.prepare(recipe, used, held, out, base, adapter)
         watch(trainer, recipe.train.batch * recipe.train.accumulate * recipe.processes)
@@ -224,7 +227,7 @@ def arguments(recipe: Trainable, out: Path) -> dict[str, Any]:
         "logging_steps": 1,
         "save_steps": t.save_steps,
         "save_total_limit": 2,
-        "report_to": [],
+        "report_to": reports(recipe),
         "disable_tqdm": True,
         "dataloader_pin_memory": False,
     }
