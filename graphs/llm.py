@@ -112,14 +112,15 @@ class Models:
         Budgets hang on it, and it ranges from 1.9 (a small vocabulary) to 5 among models.
         """
         body = {"model": model, "max_tokens": 1, "messages": [{"role": "user", "content": SAMPLE}]}
-        headers = {"Authorization": f"Bearer {self.api_key}", **self._marked}
+        headers = {"Authorization": f"Bearer {self.api_key}", **self.marked}
         async with translated():
             response = await self.http.post(f"{self.url}/chat/completions", json=body, headers=headers)
         used = response.json().get("usage", {}).get("prompt_tokens") if response.is_success else None
         return len(SAMPLE) / used if used else CHARACTERS_PER_TOKEN
 
     @property
-    def _marked(self) -> dict[str, str]:
+    def marked(self) -> dict[str, str]:
+        """Headers of every request: who traces it already."""
         return {MARKER: self.traced} if self.traced else {}
 
     async def _read_cards(self) -> None:
@@ -145,7 +146,7 @@ class Models:
                 base_url=self.url,
                 api_key=SecretStr(self.api_key),
                 http_async_client=self.http,
-                default_headers=self._marked,
+                default_headers=self.marked,
                 # One error must reach the reader at once; the edge says whether a retry makes sense.
                 max_retries=0,
                 stream_usage=True,

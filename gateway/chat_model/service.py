@@ -25,6 +25,11 @@ class ChatModel:
         self._models, self._registry = models, registry
         self.default = DefaultModel(models, setting, self._chosen)
 
+    @property
+    def marked(self) -> dict[str, str]:
+        """Headers that tell the model server who traces a request already."""
+        return self._models.marked
+
     async def served(self) -> list[ServedOut]:
         """Raises ModelUnavailable."""
         cards, now = await self._models.served(), await self.state()

@@ -69,7 +69,8 @@ async def _pass_through(
     request_id: str,
 ) -> Response:
     settings = services.settings
-    server = ModelServer(services.http, settings.llm_url, settings.llm_api_key.get_secret_value())
+    key, marked = settings.llm_api_key.get_secret_value(), services.chat_model.marked
+    server = ModelServer(services.http, settings.llm_url, key, marked)
     logprobs = settings.trace_logprobs and services.tracing is not None
     sent = upstream_body(body, spec, logprobs)
     exchange = Exchange(services, caller, project, body, request_id, sent)

@@ -54,10 +54,10 @@ def upstream_body(asked: ChatCompletionIn, spec: AgentSpec, logprobs: bool) -> d
 class ModelServer:
     """The model server as a plain OpenAI endpoint."""
 
-    def __init__(self, http: httpx2.AsyncClient, url: str, api_key: str) -> None:
+    def __init__(self, http: httpx2.AsyncClient, url: str, api_key: str, marked: dict[str, str]) -> None:
         self._http = http
         self._url = f"{url}/chat/completions"
-        self._headers = {"Authorization": f"Bearer {api_key}"}
+        self._headers = {"Authorization": f"Bearer {api_key}", **marked}
 
     async def whole(self, body: dict[str, Any], name: str, heard: Heard) -> dict[str, Any]:
         """Raises ModelAnswered, ModelUnavailable."""

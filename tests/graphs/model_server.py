@@ -20,6 +20,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from graphs.llm import MARKER
+
 MODEL = "loopyard-starter"
 ALIAS = "starter"
 CHANCES = (0.5, 0.98, 0.2, 0.05)
@@ -47,13 +49,15 @@ Script = Callable[[dict[str, Any]], Reply]
 
 @dataclass
 class ModelServer:
-    """`script` answers; `requests` keeps the bodies; `gone` is set when a client left in mid-answer.
-    `adapters` are listed as MODEL:NAME; `measured` keeps whose tokenizer was measured."""
+    """`script` answers; `requests` keeps the bodies, `traced_by` who traces them; `gone` is set when a client
+    left in mid-answer. `adapters` are listed as MODEL:NAME; `measured` keeps whose tokenizer was measured.
+    """
 
     script: Script
     extensions: list[str] = field(default_factory=lambda: list(EXTENSIONS))
     context: int = 4096
     requests: list[dict[str, Any]] = field(default_factory=list)
+    traced_by: list[str | None] = field(default_factory=list)
     gone: asyncio.Event = field(default_factory=asyncio.Event)
     adapters: list[str] = field(default_factory=list)
     measured: list[str] = field(default_factory=list)
@@ -89,6 +93,7 @@ class ModelServer:
             self.measured.append(body["model"])
             return JSONResponse(_completion(Reply("."), len(body["messages"][0]["content"]) // 4))
         self.requests.append(body)
+        self.traced_by.append(request.headers.get(MARKER))
         reply = self.script(body)
         if reply.status != 200:
             return JSONResponse({"error": reply.error}, reply.status)

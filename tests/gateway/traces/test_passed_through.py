@@ -98,6 +98,8 @@ async def test_the_rounds_of_an_exchange_are_one_trace(store: TraceStore) -> Non
         me = (await gateway.client.get("/api/v1/me")).json()
         trace = found[0]["traceId"]
         shown = (await gateway.client.get(f"/api/v1/traces/{trace}")).json()
+        traced_by = gateway.model.traced_by
+    assert traced_by == [store.key.public] * 2
     assert {o["traceId"] for o in found} == {trace}
     assert {o["sessionId"] for o in found} == {talk["id"]}
     (user,) = {o["userId"] for o in found}
