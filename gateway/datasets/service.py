@@ -6,8 +6,7 @@ import asyncio
 import contextlib
 import json
 from collections import Counter
-from pathlib import Path, PurePosixPath
-from re import fullmatch, sub
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy.exc import IntegrityError
@@ -15,9 +14,10 @@ from starlette.datastructures import UploadFile
 
 from gateway.datasets import child, store
 from gateway.datasets.files import SHORT, Files
+from gateway.datasets.names import checked_name, name_of_file
 from gateway.datasets.objects import receive_object
 from gateway.datasets.plan import kind_of, refuse_steps
-from gateway.datasets.schemas import NAME, BuildIn, CheckOut, DocumentsIn, PreviewIn, PreviewOut
+from gateway.datasets.schemas import BuildIn, CheckOut, DocumentsIn, PreviewIn, PreviewOut
 from gateway.datasets.store import Dataset
 from gateway.db.database import Database, unbroken
 from gateway.documents.upload import Stored, kept, receive
@@ -58,7 +58,7 @@ class Datasets:
 
         Raises BadRequest for a file that cannot be read, naming the byte or the line, TooLarge, Conflict.
         """
-        given = _checked(name or _name_of(file.filename))
+        given = checked_name(name or name_of_file(file.filename))
         stored = await receive(file, self.files.root, self._limit, as_named=False)
         return await self._take_in(caller, project, given, stored)
 
@@ -69,7 +69,7 @@ class Datasets:
 
         Raises as `upload`, SourceRefused, ObjectError.
         """
-        given = _checked(name or _name_of(address))
+        given = checked_name(name or name_of_file(address))
         stored = await receive_object(address, self.files.root, self._s3, self._limit)
         return await self._take_in(caller, project, given, stored)
 
@@ -369,17 +369,6 @@ class Datasets:
             await session.delete(await session.merge(row))
             await session.flush()
             return await store.with_digest(session, row.digest)
-
-
-def _checked(name: str) -> str:
-    if not fullmatch(NAME, name):
-        raise BadRequest(f"{name!r} is no name for a dataset: letters, digits, - . _", param="name")
-    return name
-
-
-def _name_of(filename: str | None) -> str:
-    stem = PurePosixPath((filename or "").replace("\\", "/")).stem
-    return sub(r"[^\w. -]", "-", stem).strip(". -_")[:100] or "dataset"
 
 
 def _step(kind: str, given: dict[str, Any]) -> dict[str, Any]:
