@@ -37,6 +37,9 @@ class SecondAnswers:
         max_tokens: int = 512,
     ) -> None:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
+        if traces is not None:
+            # What is traced here is not traced by the model server too.
+            headers["x-loopyard-traced"] = traces.public_key
         self._url, self._model, self._traces = url.rstrip("/"), model, traces
         self._options: dict[str, Any] = {"temperature": temperature, "max_tokens": max_tokens}
         try:

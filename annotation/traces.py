@@ -57,7 +57,7 @@ class Traces:
     """One store. Every method raises TracesError; no error holds a key."""
 
     def __init__(self, host: str, public_key: str, secret_key: str, timeout: float = 60.0) -> None:
-        self.host = host.rstrip("/")
+        self.host, self.public_key = host.rstrip("/"), public_key
         try:
             auth = httpx.BasicAuth(public_key, secret_key)
             self._http = httpx.Client(base_url=self.host, auth=auth, timeout=timeout, trust_env=False)

@@ -167,7 +167,9 @@ def list_databases(project: ProjectOption, data: DataOption = DATA) -> None:
 @app.command()
 def chat(
     question: Annotated[str, typer.Argument(help="What you want to know.")],
-    agent: Annotated[str, typer.Option("--agent", "-a", help="general or data-analyst.")] = "general",
+    agent: Annotated[
+        str, typer.Option("--agent", "-a", help="general, documents or data-analyst.")
+    ] = "general",
     project: Annotated[str, typer.Option("--project", "-p", help="Whose documents and databases.")] = "demo",
     data: DataOption = DATA,
     as_json: JsonOption = False,

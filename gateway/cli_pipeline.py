@@ -86,7 +86,8 @@ def run(
 
 @app.command()
 def schedule(file: FileArgument, given: SetOption = None, data: DataOption = DATA) -> None:
-    """Let the worker run a pipeline by itself, as its block `schedule` says: cron, new_rows, drift.
+    """Let the worker run a pipeline by itself, as its block `schedule` says: cron, new_rows, drift,
+    quality.
 
     Example: [bold]loopyard pipeline schedule nightly.yaml --set rows=feedback.jsonl[/]
     """

@@ -112,7 +112,9 @@ def _prepared(settings: Settings, tell: Callable[[str], None]) -> Iterator[Prepa
 def prepare(
     model: Model = None,
     data: Data = None,
-    quantisation: Annotated[str | None, typer.Option(help="f16, q8_0 or q4_k_m (LLM_QUANTISATION).")] = None,
+    quantisation: Annotated[
+        str | None, typer.Option(help="f32, f16, q8_0 or q4_k_m (LLM_QUANTISATION).")
+    ] = None,
     converter: Annotated[
         bool, typer.Option("--converter", help="Only fetch llama.cpp's converter scripts.")
     ] = False,
@@ -142,7 +144,9 @@ def prepare(
 def convert(
     source: Annotated[str, typer.Argument(help="A transformers folder, a LoRA, `starter`, a hub name.")],
     target: Annotated[Path, typer.Argument(help="The file to write; a folder for ONNX and transformers.")],
-    kind: Annotated[str | None, typer.Option("--to", help=f"{', '.join(EVERY)}. Default: q8_0.")] = None,
+    kind: Annotated[
+        str | None, typer.Option("--to", help=f"{', '.join(EVERY)}. Default: q8_0; of a LoRA f16.")
+    ] = None,
     base: Annotated[
         str | None,
         typer.Option(help="For a LoRA: its base, like SOURCE; for a bank the ONNX folder that it is to fit."),

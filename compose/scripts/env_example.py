@@ -17,8 +17,10 @@ ROOT = Path(__file__).resolve().parents[2]
 TARGET = ROOT / ".env.example"
 ROOMS = ("gateway", "gateway.traces", "llm_server", "tools", "rlhf", "rlhf.objects", "annotation")
 HEADER = """\
-# Every setting, with its default. `loopyard up` sets ports, folders and secrets of the services that it
-# starts; what stands in the environment wins. Written by compose/scripts/env_example.py.
+# Every setting, with its default. `loopyard up` reads those in a file `.env` of the folder where it is
+# started, and sets ports, folders and secrets of its services; what stands in the environment wins. A room
+# that is started alone reads the environment (llm_server also LLM_ENV_FILE). Written by
+# compose/scripts/env_example.py.
 """
 
 

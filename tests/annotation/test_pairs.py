@@ -152,7 +152,10 @@ def test_a_second_answer_makes_a_task_once_and_the_rest_later(store: TraceServer
     # The last one's answer is what the echo says anyway: no second answer is another one.
     generations = [alone(1), alone(2), alone(3), alone(0, "Question 0?")]
     record = Record(tmp_path / "record")
-    with process({"LLM_BACKEND": "echo", "LLM_DATA": str(tmp_path)}) as (_, url):
+    # A model server that would trace the same requests for the same project.
+    sink = {"HOST": store.host, "PUBLIC_KEY": store.public_key, "SECRET_KEY": store.secret_key}
+    tracing = {f"LANGFUSE_{name}": value for name, value in sink.items()}
+    with process({"LLM_BACKEND": "echo", "LLM_DATA": str(tmp_path), **tracing}) as (_, url):
         name = httpx.get(f"{url}/v1/models", trust_env=False).json()["data"][0]["id"]
         with (
             closing(open_traces(store)) as traces,
@@ -192,7 +195,9 @@ def test_a_second_answer_makes_a_task_once_and_the_rest_later(store: TraceServer
     assert kept["metadata"]["second_answer_to"] == "t3"
     # Nobody has read it: it is no answer to look for pairs with.
     with closing(open_traces(store)) as traces:
-        assert second.trace_id not in {one.trace.trace_id for one in traces.generations()}
+        read = list(traces.generations())
+    assert second.trace_id not in {one.trace.trace_id for one in read}
+    assert "Question 3?" not in {str(one.answer[0].content) for one in read}
 
 
 def test_what_is_kept_stays_when_the_model_server_goes(tmp_path: Path) -> None:
