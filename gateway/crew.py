@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ import psycopg
 from gateway.cli_errors import CommandError
 from gateway.data_folder import write_json
 from gateway.keeper import Keeper
+
+_log = logging.getLogger(__name__)
 
 QUEUES = ("cpu", "gpu")
 _DEPTH = """
@@ -103,7 +106,7 @@ class Crew:
     _failures: int = 0
 
     async def keep(self) -> None:
-        """Look again and again until cancelled."""
+        """Look again and again until cancelled. Nothing that fails here ends what runs."""
         while True:
             try:
                 self.depths, busy = await asyncio.to_thread(self._seen)
@@ -151,10 +154,13 @@ class Crew:
                 helper.task.exception()  # a CommandError; its log says why
                 helper.keeper.log.close()
                 del self.helpers[number]
-                self._failures += 1
-                self._held_until = time.monotonic() + min(3600, self.plan.hold * 2 ** (self._failures - 1))
+                self._hold()
             elif helper.keeper.first_ready.is_set():
                 self._failures = 0
+
+    def _hold(self) -> None:
+        self._failures += 1
+        self._held_until = time.monotonic() + min(3600, self.plan.hold * 2 ** (self._failures - 1))
 
     def _adjust(self, busy: set[str], now: float) -> None:
         count = 1 + len(self.helpers) - len(self.ending)
@@ -170,7 +176,12 @@ class Crew:
 
     def _begin(self) -> None:
         number = next(one for one in range(2, 2 + len(self.helpers) + 1) if one not in self.helpers)
-        keeper, heartbeat = self.make(number)
+        try:
+            keeper, heartbeat = self.make(number)
+        except OSError:  # a full disk, too many open files
+            _log.exception("no further worker can be started")
+            self._hold()
+            return
         self.helpers[number] = Helper(keeper, heartbeat, asyncio.create_task(keeper.keep()))
 
     def _end_one(self, busy: set[str]) -> None:

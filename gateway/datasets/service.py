@@ -194,11 +194,7 @@ class Datasets:
         refuse_steps(declared, wanted.kind, [])
         await self._refuse_name(project, wanted.name)
         stored = await asyncio.to_thread(kept, passages, self.files.root, self._limit)
-        try:
-            facts = await child.dataset("inspect", str(stored.path), LIMIT)
-            source, _ = await self._record(caller, project, f"{wanted.name} passages", stored, facts)
-        finally:
-            await asyncio.to_thread(stored.path.unlink, missing_ok=True)
+        source, _ = await self._take_in(caller, project, f"{wanted.name} passages", stored)
         asked = wanted.model_dump(include={"kind", "model", "each", "passages", "seed"})
         asked |= {"file": str(self.files.source(source)), "by": wanted.questions}
         given = wanted.model_dump(include={"held_out", "seed", "redact_pii", "kind"})
@@ -351,11 +347,12 @@ class Datasets:
     async def _drop(self, row: Dataset) -> None:
         # What was withdrawn leaves its reason: the same content is not taken in again.
         goes = bool(row.digest) and row.state != WITHDRAWN
-        if goes and await self._held(row) == 1:
+        if goes and await self._held(row) == 1 and not self._arriving[row.digest]:
             # Before the row: where the store does not answer it can be asked for again.
             await asyncio.to_thread(self.files.drop, row)
         left = await self._forget(row)
-        if goes and not left:
+        # Another upload may have brought the same file just now, and has no row yet.
+        if goes and not left and not self._arriving[row.digest]:
             await asyncio.to_thread(self.files.remove, row)
 
     @unbroken

@@ -95,6 +95,13 @@ class Quality:
             await asyncio.to_thread(save, self._folder, name, kept)
         return True
 
+    async def leave(self, name: str, version: str) -> None:
+        """Note that a version was not rolled back after all."""
+        async with self._writing:
+            kept = await asyncio.to_thread(load, self._folder, name)
+            kept.rolled_back.remove(version)
+            await asyncio.to_thread(save, self._folder, name, kept)
+
     def _live(self) -> dict[str, str]:
         """Digests by name."""
         found = {name: self._shelf.registry.aliases(name) for name in self._shelf.registry.names()}

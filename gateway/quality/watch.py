@@ -45,16 +45,19 @@ class Watch:
                     await self._roll_back(one)
 
     async def _roll_back(self, seen: QualityOut) -> None:
-        """In the name of the first admin, who has switched it on; once a version."""
+        """In the name of the first admin, who has switched it on; once a version, and again at the next look
+        where it could not be done.
+        """
         if not await self._quality.take_back(seen.name, seen.version):
             _log.warning("nothing to roll back to", extra={"adapter": seen.name})
             return
-        caller = await self._accounts.authenticate(self._settings.admin_key.get_secret_value())
         facts = {"version": seen.version, "by": REQUEST, "reason": seen.reason}
         try:
+            caller = await self._accounts.authenticate(self._settings.admin_key.get_secret_value())
             async with self._audit.act(caller, REQUEST, "model.rollback", seen.name, **facts):
                 await self._registry.rollback(seen.name)
-        except GatewayError as error:
+        except Exception as error:
+            await self._quality.leave(seen.name, seen.version)
             _log.warning("it was not rolled back", extra={"adapter": seen.name, "error": str(error)})
 
     @asynccontextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import io
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -118,6 +119,16 @@ async def test_what_cannot_start_is_not_tried_again_at_once(place: Place, jobs: 
         assert not crew.helpers
     log = (place.root / "run" / "logs" / "worker-2.log").read_text()
     assert log.count("raise SystemExit(3)") == QUICK.first_tries
+
+
+def test_a_full_disk_starts_nobody_and_ends_nothing(tmp_path: Path) -> None:
+    def make(number: int) -> tuple[Keeper, Path]:
+        raise OSError(errno.ENOSPC, "No space left on device", f"worker-{number}.log")
+
+    crew = Crew(Plan(2, 3, **SHORT, hold=60), "", make, tmp_path)
+    crew._adjust(set(), 1.0)
+    assert not crew.helpers
+    assert crew.facts()["held_seconds"] > 50
 
 
 def test_what_makes_no_sense_is_said(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import json
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -270,6 +271,32 @@ async def test_equal_content_is_kept_until_nobody_has_it(gateway: Gateway) -> No
     assert not (folder / digest).exists()
     entries = (await gateway.client.get("/api/v1/audit")).json()["items"]
     assert (entries[0]["action"], entries[0]["target"]) == ("dataset.delete", ids[1])
+
+
+async def test_a_file_that_two_projects_have_outlives_one_that_goes_meanwhile(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last row of a file goes while the same file arrives in another project and has no row yet."""
+    one, other = await project(gateway, "leaving"), await project(gateway, "coming")
+    content = preferences(9)
+    first = (await send(gateway, "kept.jsonl", content, one)).json()["id"]
+    services: Services = gateway.app.state.services
+    arrived, gone = threading.Event(), threading.Event()
+
+    def keep(digest: str) -> None:
+        arrived.set()
+        assert gone.wait(20)
+
+    with monkeypatch.context() as slow:
+        slow.setattr(services.datasets.files, "keep", keep)
+        coming = asyncio.create_task(send(gateway, "kept.jsonl", content, other))
+        assert await asyncio.to_thread(arrived.wait, 20)
+        deleted = await gateway.client.delete(f"{DATASETS}/{first}", headers={"X-Project": one})
+        assert deleted.status_code == 204
+        gone.set()
+        assert (await coming).status_code == 201
+    got = await gateway.client.get(f"{DATASETS}/kept/download", headers={"X-Project": other})
+    assert got.content == content
 
 
 async def test_the_next_start_removes_what_was_left_half_way(gateway: Gateway) -> None:
