@@ -57,7 +57,7 @@ async def test_a_schedule_is_kept_replaced_listed_and_forgotten(working: Gateway
         ({}, {}, "the parameter `question` has to be given"),
         ({"name": "../up"}, GIVEN, "the name `../up` is not made of a-z"),
         ({"schedule": {"cron": "whenever"}}, GIVEN, "`whenever` is no cron expression"),
-        ({"schedule": {}}, GIVEN, "give its `schedule` one of `cron`, `new_rows` and `drift`"),
+        ({"schedule": {}}, GIVEN, "give its `schedule` one of `cron`, `new_rows`, `drift` and `quality`"),
         ({"schedule": {"new_rows": 5}}, GIVEN, "need `rows`, a file of JSON lines"),
     ],
 )
