@@ -20,15 +20,20 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+from uuid import uuid4
 
 from rlhf.errors import ObjectError, RlhfError, StoreAway, StoreChanged
 from rlhf.objects.bucket import Bucket
 from rlhf.objects.tree import BYTES, Leaf, Tree
+from rlhf.records import write_atomically
 from rlhf.registry import write
 
 LIST = "tree.json"
 SIGN = "loopyard.json"
-"""An object that is never dropped: a bucket that an operator has emptied must not empty this machine."""
+"""An object that is never dropped: a random id that whoever keeps first writes. A bucket that an operator has
+emptied, or made anew for other machines, must not empty this one."""
+SIGNED = ".sign"
+"""Beside the notes: the id of the bucket that they are about."""
 ARRIVING = ".arriving"
 ATTEMPTS = 3
 """At a file whose stream breaks off."""
@@ -177,8 +182,11 @@ class BucketDepot:
         # In this order: what is kept between the two is not taken for dropped.
         here = self.held()
         there = self.kept()
-        if here and self.bucket.stat(SIGN) is None:
-            raise ObjectError(f"{self.bucket.at()} was emptied or made anew: local copies stay as they are")
+        if here and not self._recognised():
+            raise ObjectError(
+                f"{self.bucket.at()} was emptied or made anew: local copies stay as they are; delete "
+                f"{self.marks} and start a worker here, and they are kept there"
+            )
         for name in here:
             if name not in there:
                 shutil.rmtree(self.root / name, ignore_errors=True)
@@ -227,9 +235,22 @@ class BucketDepot:
     def _mark(self, name: str) -> Path:
         return self.marks / f"{name}.json"
 
+    def _sign(self) -> None:
+        """Let this be the bucket that the notes are about; the first of all machines gives it its id."""
+        with suppress(StoreChanged):
+            self.bucket.exchange(SIGN, uuid4().hex.encode(), "")
+        if found := self.bucket.read(SIGN, BYTES):
+            write_atomically(self.marks / SIGNED, [found[0]])
+
+    def _recognised(self) -> bool:
+        found = self.bucket.read(SIGN, BYTES)
+        with suppress(FileNotFoundError):
+            return found is not None and found[0] == (self.marks / SIGNED).read_bytes()
+        return False
+
     def _remember(self, name: str, tag: str) -> None:
-        if not self.above and not self.marks.is_dir():
-            self.bucket.send(SIGN, b"{}")
+        if not self.above and not self.held():
+            self._sign()
         mark = self._mark(name)
         mark.parent.mkdir(parents=True, exist_ok=True)
         write(mark, {"tag": tag})

@@ -7,7 +7,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rlhf.errors import RlhfError
 from rlhf.objects.depots import Depots
 from rlhf.objects.registry import SharedRegistry, registry_of
 from rlhf.objects.settings import Settings
@@ -42,6 +41,6 @@ def _follow(depots: Depots, stop: threading.Event, adopts: bool) -> None:
                     registry.adopt()
                 owed = False
             depots.settle()
-        except (RlhfError, OSError) as error:
-            _log.warning("local copies do not follow the object store", extra={"why": str(error)})
+        except Exception as error:  # whatever somebody has put into the bucket: the next look may go well
+            _log.warning("local copies do not follow the object store", extra={"why": repr(error)})
         stop.wait(SECONDS)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from re import fullmatch
+from re import fullmatch, search
 from typing import Self
 
 from rlhf.errors import ObjectError
@@ -52,7 +52,7 @@ class Tree:
             plain = json.loads(content)
             files = {str(n): Leaf(str(f["sha256"]), int(f["bytes"])) for n, f in plain["files"].items()}
             known = plain["format"] == FORMAT
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise ObjectError(f"{where} does not list the files of a folder") from error
         wrong = [name for name, leaf in files.items() if not (_inside(name) and _possible(leaf))]
         if wrong:
@@ -80,7 +80,7 @@ class Tree:
 def _inside(name: str) -> bool:
     """Whether a path leads to a file below the folder, whatever the system."""
     parts = PurePosixPath(name).parts
-    plain = name == "/".join(parts) and not any(ord(char) < 32 or char == "\\" for char in name)
+    plain = name == "/".join(parts) and not search(r"[\x00-\x1f\\\ud800-\udfff]", name)
     return bool(parts) and plain and not {"/", ".", ".."} & set(parts)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,10 @@ import pytest
 from rlhf.data.build import Plan, build_below
 from rlhf.errors import ObjectError, RlhfError, StoreAway
 from rlhf.objects.bucket import open_bucket
-from rlhf.objects.depot import ARRIVING, Depot
+from rlhf.objects.depot import ARRIVING, SIGNED, Depot
 from rlhf.objects.depots import Depots, open_depots
 from rlhf.objects.settings import Settings
+from rlhf.objects.tree import Tree
 from rlhf.registry import file_sha256
 from tests.rlhf.objects.server import SECRET, got, keys, line, put
 from tests.rlhf.rows import rows
@@ -98,6 +100,43 @@ def test_a_bucket_that_was_emptied_empties_no_machine(s3: Settings, tmp_path: Pa
     assert folder.is_dir()
 
 
+def test_a_bucket_that_another_machine_fills_anew_empties_no_machine(s3: Settings, tmp_path: Path) -> None:
+    one, two = machine(s3, tmp_path / "one"), machine(s3, tmp_path / "two")
+    folder = step(one.artifacts)
+    one.artifacts.keep(folder)
+    one.settle()
+    bucket = open_bucket(s3, s3.artifacts)
+    bucket.remove([entry.key for entry in bucket.entries()])
+    two.artifacts.keep(step(two.artifacts, key=KEY[::-1]))
+    two.settle()
+    for _ in range(2):
+        with pytest.raises(ObjectError, match="was emptied or made anew: local copies stay"):
+            one.settle()
+        # What is kept there meanwhile is no proof.
+        one.artifacts.keep(step(one.artifacts, key=f"{len(list(one.artifacts.root.iterdir())):032x}"))
+    assert folder.is_dir()
+    # As the error says: without its notes this machine keeps everything again.
+    with pytest.raises(ObjectError, match=r"delete .*, and they are kept there") as told:
+        one.settle()
+    shutil.rmtree(str(told.value).partition("delete ")[2].partition(" and start")[0])
+    one.artifacts.keep(folder)
+    one.settle()
+    assert two.artifacts.bring(two.artifacts.root / KEY)
+
+
+def test_notes_without_the_id_of_their_bucket_delete_nothing(s3: Settings, tmp_path: Path) -> None:
+    one = machine(s3, tmp_path / "one")
+    folder = step(one.artifacts)
+    one.artifacts.keep(folder)
+    for sign in (tmp_path / "one").rglob(SIGNED):
+        sign.unlink()
+    bucket = open_bucket(s3, s3.artifacts)
+    bucket.remove([entry.key for entry in bucket.entries()])
+    with pytest.raises(ObjectError, match="local copies stay"):
+        one.settle()
+    assert folder.is_dir()
+
+
 def test_the_first_machine_wins_where_two_keep_the_same_name(s3: Settings, tmp_path: Path) -> None:
     one, two = machine(s3, tmp_path / "one").artifacts, machine(s3, tmp_path / "two").artifacts
     one.keep(step(one, "first"))
@@ -155,7 +194,7 @@ def test_an_object_that_was_altered_is_not_believed(s3: Settings, tmp_path: Path
 
 @pytest.mark.parametrize(
     "name",
-    ["../../evil", "/etc/evil", "a/../../evil", "..\\evil", "a//b", "./a", "", "a\nb"],
+    ["../../evil", "/etc/evil", "a/../../evil", "..\\evil", "a//b", "./a", "", "a\nb", "\ud800"],
 )
 def test_a_list_cannot_lead_out_of_its_folder(s3: Settings, tmp_path: Path, name: str) -> None:
     one = machine(s3, tmp_path / "one").artifacts
@@ -167,6 +206,13 @@ def test_a_list_cannot_lead_out_of_its_folder(s3: Settings, tmp_path: Path, name
     with pytest.raises(ObjectError, match="was altered: it lists"):
         two.bring(two.root / KEY)
     assert [p.name for p in tmp_path.rglob("*evil*")] == []
+
+
+@pytest.mark.parametrize("size", ["Infinity", "1e999", "[" * 100_000, "-1", "null"])
+def test_a_list_of_impossible_sizes_is_an_error(size: str) -> None:
+    leaf = f'{{"sha256": "{"ab" * 32}", "bytes": {size}}}'
+    with pytest.raises(ObjectError, match=r"does not list the files|was altered"):
+        Tree.read(f'{{"format": 1, "files": {{"a": {leaf}}}}}'.encode(), "s3://b/tree.json")
 
 
 @pytest.mark.parametrize("name", ["..", "../x", ".hidden", "a/../b"])
