@@ -8,7 +8,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from rlhf.errors import StoreAway
+from rlhf.errors import ObjectError
 from rlhf.objects.depot import Depot
 
 
@@ -19,7 +19,7 @@ class Keeping(TrainerCallback):
         self.depot, self.tell = depot, tell
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """A store that is away does not end the training."""
+        """A store that is away or refuses does not end the training: the checkpoint is whole here."""
         if not state.is_world_process_zero:
             return
         run = self.depot.root
@@ -28,7 +28,7 @@ class Keeping(TrainerCallback):
             for name in self.depot.held():
                 if not (run / name).is_dir():
                     self.depot.drop(run / name)
-        except StoreAway as error:
+        except ObjectError as error:
             self.tell(f"the checkpoint is on this machine alone: {error}")
 
 
