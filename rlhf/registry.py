@@ -23,6 +23,7 @@ from typing import Any
 from rlhf.errors import RegistryError
 from rlhf.products import ADAPTER
 from rlhf.pseudonyms import Pseudonyms
+from rlhf.records import write_atomically
 
 CONFIG, WEIGHTS, LINEAGE, ALIASES, PAIRS = (
     "adapter_config.json",
@@ -364,11 +365,12 @@ def weights_of(base: Path) -> str:
 
 
 def write(path: Path, content: dict[str, Any]) -> None:
-    """Replace a JSON file in one step."""
-    _replace(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    """Replace a JSON file in one step, whoever else does so at the same time."""
+    write_atomically(path, [json.dumps(content, indent=1, ensure_ascii=False).encode(), b"\n"])
 
 
 def _replace(path: Path, text: str) -> None:
+    # Always through the same file: what a kill leaves of it names users, and goes with the next one.
     part = path.with_name(f".{path.name}.partial")
     try:
         with part.open("w", encoding="utf-8") as file:

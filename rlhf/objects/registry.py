@@ -8,7 +8,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -42,7 +42,7 @@ class SharedRegistry(Registry):
     def __init__(self, root: Path, depot: BucketDepot) -> None:
         super().__init__(root)
         self._depot, self._bucket = depot, depot.bucket
-        self._looking = threading.Lock()
+        self._looking, self._behind = threading.Lock(), threading.Lock()
         self._next = 0.0
 
     def add(
@@ -75,8 +75,10 @@ class SharedRegistry(Registry):
         for name in super().names():
             for version in super().versions(name):
                 self._depot.keep(version.folder)
-            if (local := super().aliases(name)) and self._bucket.read(f"{name}/{ALIASES}", BYTES) is None:
-                self._exchange(name, local, "")
+            with alone(self.folder / name):
+                local = super().aliases(name)
+                if local and self._bucket.read(f"{name}/{ALIASES}", BYTES) is None:
+                    self._exchange(name, local, "")
 
     def names(self) -> list[str]:
         """Those of all machines."""
@@ -112,9 +114,15 @@ class SharedRegistry(Registry):
 
     def chosen(self) -> str:
         """As of some seconds ago: a chat does not wait for the bucket."""
-        if time.monotonic() >= self._next:
-            threading.Thread(target=self.look, daemon=True).start()
+        if time.monotonic() >= self._next and self._behind.acquire(blocking=False):
+            threading.Thread(target=self._look_behind, daemon=True).start()
         return super().chosen()
+
+    def _look_behind(self) -> None:
+        try:
+            self.look()
+        finally:
+            self._behind.release()
 
     def look(self) -> None:
         """Let local copies be what is kept. Where the store does not answer they stay as they are."""
@@ -125,7 +133,7 @@ class SharedRegistry(Registry):
                 self._settle()
                 self._follow()
                 self._next = time.monotonic() + BELIEVED
-            except RlhfError as error:
+            except (RlhfError, OSError) as error:
                 _log.warning("the registry shows local copies", extra={"why": str(error)})
                 self._next = time.monotonic() + PAUSE
 
@@ -141,8 +149,12 @@ class SharedRegistry(Registry):
         """What names mean, and what answers chats."""
         self.folder.mkdir(parents=True, exist_ok=True)
         for key in (CHATS, *(f"{name}/{ALIASES}" for name in super().names())):
-            if found := self._bucket.read(key, BYTES):
-                write(self.folder / key, _mapping(found[0], self._bucket.at(key)))
+            file = self.folder / key
+            # Read under the lock too: what is exchanged meanwhile must not be put back.
+            with alone(file.parent):
+                found = self._bucket.read(key, BYTES)
+                if found and (kept := _mapping(found[0], self._bucket.at(key))) != _local(file):
+                    write(file, kept)
 
     @contextmanager
     def _changing(self, name: str) -> Iterator[dict[str, str]]:
@@ -176,8 +188,17 @@ def _insisting(work: Callable[[], T]) -> T:
     return work()
 
 
+def _local(file: Path) -> object:
+    """None where there is none that can be read."""
+    with suppress(FileNotFoundError, ValueError):
+        return json.loads(file.read_bytes())
+    return None
+
+
 def _mapping(content: bytes, where: str) -> dict[str, str]:
     try:
-        return {str(key): str(value) for key, value in json.loads(content).items()}
-    except (ValueError, AttributeError) as error:
+        found = {str(key): str(value) for key, value in json.loads(content).items()}
+        "".join((*found, *found.values())).encode()  # a lone surrogate is a ValueError, as no JSON is
+        return found
+    except (ValueError, AttributeError, RecursionError) as error:
         raise ObjectError(f"{where} was altered: it maps no names to versions") from error

@@ -1,10 +1,12 @@
 """Versions are their content, aliases move, lineage is answered both ways, and what is live stays."""
 
+import json
 import resource
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import pytest
 
 from llm_server.adapters.source import read_source
 from rlhf.errors import RegistryError
-from rlhf.registry import CANDIDATE, CONFIG, LIVE, PREVIOUS, WEIGHTS, Registry, Version
+from rlhf.registry import CANDIDATE, CONFIG, LIVE, PREVIOUS, WEIGHTS, Registry, Version, write
 from tests.llm_server.adapters.making import make_adapter
 from tests.rlhf.preferring import rows
 
@@ -226,3 +228,11 @@ def test_what_answers_chats_is_kept_until_another_is_chosen(tmp_path: Path) -> N
     (registry.folder / "chats.json").write_text("{")
     with pytest.raises(RegistryError, match=r"chats\.json cannot be read.*loopyard models use"):
         registry.chosen()
+
+
+def test_several_that_write_one_file_leave_what_one_of_them_wrote(tmp_path: Path) -> None:
+    file, contents = tmp_path / "aliases.json", [{"live": "x" * (1 << size)} for size in range(16)]
+    with ThreadPoolExecutor(8) as writers:
+        list(writers.map(lambda content: write(file, content), contents * 8))
+    assert json.loads(file.read_text()) in contents
+    assert list(tmp_path.iterdir()) == [file]

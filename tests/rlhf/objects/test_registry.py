@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
 
 from rlhf.errors import ObjectError, RegistryError
-from rlhf.objects.depots import open_depots
+from rlhf.objects.bucket import Bucket
+from rlhf.objects.depot import BucketDepot
+from rlhf.objects.depots import anything, open_depots
 from rlhf.objects.registry import SharedRegistry, registry_of
 from rlhf.objects.settings import Settings
-from rlhf.registry import CHATS, LIVE, PAIRS, WEIGHTS, Registry
+from rlhf.registry import ALIASES, CHATS, LIVE, PAIRS, WEIGHTS, Registry
 from tests.llm_server.adapters.making import make_adapter
-from tests.rlhf.objects.server import put
+from tests.rlhf.objects.server import line, put
+from tests.rlhf.working import until
 
 
 def machine(s3: Settings, root: Path) -> SharedRegistry:
@@ -111,3 +115,69 @@ def test_what_was_there_before_the_bucket_is_taken_along(s3: Settings, tmp_path:
     seen = machine(s3, tmp_path / "b").find("citing", LIVE)
     assert seen.digest == version.digest
     assert (seen.folder / PAIRS).is_file()
+
+
+class Slow(Bucket):
+    """Its answers about aliases take until somebody lets them go."""
+
+    reached, go = threading.Event(), threading.Event()
+
+    def read(self, key: str, limit: int) -> tuple[bytes, str] | None:
+        found = super().read(key, limit)
+        if key.endswith(ALIASES):
+            self.reached.set()
+            self.go.wait(20)
+        return found
+
+
+def test_a_look_does_not_put_back_what_was_promoted_meanwhile(s3: Settings, tmp_path: Path) -> None:
+    one = machine(s3, tmp_path)
+    first = one.add("citing", make_adapter(tmp_path / "m1", 1), {}, [])
+    second = one.add("citing", make_adapter(tmp_path / "m2", 2), {}, [])
+    one.promote(first)
+    bucket = open_depots(s3, tmp_path / "objects", tmp_path).models
+    assert isinstance(bucket, BucketDepot)
+    slow = Slow(bucket.bucket.name, bucket.bucket.store, bucket.bucket.endpoint)
+    late = SharedRegistry(tmp_path, BucketDepot(bucket.root, slow, bucket.marks, anything))
+    looking = threading.Thread(target=late.look)
+    promoting = threading.Thread(target=one.promote, args=(second,))
+    looking.start()
+    assert slow.reached.wait(20)
+    promoting.start()
+    promoting.join(1)
+    slow.go.set()
+    looking.join()
+    promoting.join()
+    assert Registry(tmp_path).aliases("citing")[LIVE] == second.digest
+
+
+def test_a_file_that_cannot_be_replaced_keeps_no_version_away(s3: Settings, tmp_path: Path) -> None:
+    one = machine(s3, tmp_path / "a")
+    version = one.add("citing", make_adapter(tmp_path / "m", 1), {}, [])
+    one.choose("tiny:citing")
+    (tmp_path / "b" / "adapters" / CHATS).mkdir(parents=True)
+    assert machine(s3, tmp_path / "b").find("citing", version.short).digest == version.digest
+    # Nor does a text that is none.
+    put(s3, s3.models, f"citing/{ALIASES}", b'{"live": "\\ud800"}')
+    assert machine(s3, tmp_path / "c").versions("citing") != []
+    assert machine(s3, tmp_path / "c").aliases("citing") == {}
+
+
+def test_chats_wait_for_no_store_and_start_one_look_at_a_time(s3: Settings, tmp_path: Path) -> None:
+    machine(s3, tmp_path / "a").choose("tiny:citing")
+    back = threading.Event()
+
+    def hangs(method: str, path: str) -> bool:
+        back.wait(20)
+        return False
+
+    with line(s3.endpoint, hangs) as (hanging, _):
+        chats = machine(s3.model_copy(update={"endpoint": hanging}), tmp_path / "b")
+        before = set(threading.enumerate())
+        assert {chats.chosen() for _ in range(20)} == {""}
+        assert sum("look" in thread.name for thread in set(threading.enumerate()) - before) == 1
+        back.set()
+        until(lambda: chats.chosen() == "tiny:citing")
+        # And later again.
+        machine(s3, tmp_path / "a").choose("tiny:polite")
+        until(lambda: chats.chosen() == "tiny:polite")
