@@ -75,7 +75,8 @@ class ModelRegistry:
 
     async def card(self, name: str, ref: str) -> str:
         version = await asyncio.to_thread(self._shelf.find, name, ref)
-        aliases, report = self._shelf.aliases_of(version), self._shelf.report(version)
+        aliases = await asyncio.to_thread(self._shelf.aliases_of, version)
+        report = await asyncio.to_thread(self._shelf.report, version)
         return await asyncio.to_thread(card, version, aliases, report)
 
     async def download(self, name: str, ref: str) -> tuple[str, Iterator[bytes]]:
@@ -134,7 +135,7 @@ class ModelRegistry:
         """What was live before is live again, in the model server and in the registry."""
         async with self._changing:
             await asyncio.to_thread(self._shelf.versions, name)
-            aliases = self._shelf.registry.aliases(name)
+            aliases = await asyncio.to_thread(self._shelf.registry.aliases, name)
             if PREVIOUS not in aliases:
                 raise Conflict(
                     f"{name!r} has no previous version to go back to. `loopyard models use --base` lets the "
@@ -154,7 +155,8 @@ class ModelRegistry:
         """Raises Conflict while an alias means it or the model server has it."""
         async with self._changing:
             version = await asyncio.to_thread(self._shelf.find, name, ref)
-            held = [alias for alias in self._shelf.aliases_of(version) if alias in (LIVE, PREVIOUS)]
+            aliases = await asyncio.to_thread(self._shelf.aliases_of, version)
+            held = [alias for alias in aliases if alias in (LIVE, PREVIOUS)]
             if held:
                 raise Conflict(
                     f"{name} {version.short} is {' and '.join(held)}: deploy another version first."
@@ -164,7 +166,7 @@ class ModelRegistry:
             await asyncio.to_thread(self._shelf.delete, name, version.digest)
 
     async def _deployed(self, name: str) -> DeployedOut:
-        live, previous = self._shelf.live(name)
+        live, previous = await asyncio.to_thread(self._shelf.live, name)
         now = await self._server.stable(name)
         if now != live:
             raise Conflict(f"The model server answers with {now}, the registry says {live}: deploy again.")
