@@ -156,6 +156,9 @@ def create_app(
                 log.error("an edit is not followed: %s", error.message)
             except ValueError:
                 log.error("an edit is not followed: %s", live.refused)
+            except Exception:
+                # A file that breaks its reader shall not end the watching of the others, of keys above all.
+                log.exception("an edit is not followed")
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

@@ -263,6 +263,11 @@ class Reloader:
                 entry = load_encoder(spec, self._settings, self._progress)
             except LlmServerError as error:
                 raise wanted.refusal(spec, error) from error
+            except Exception as error:
+                # As of a model: a tokenizer's file that was cut off raises a bare Exception.
+                log.exception("an encoder cannot be loaded", extra={"model": spec.id})
+                failed = PreparationFailed(f"The model {spec.id} cannot be loaded: {error}")
+                raise wanted.refusal(spec, failed) from error
             out[spec.id] = spec, entry
             fresh.entries.append(entry)
             change.loaded.append(spec.id)

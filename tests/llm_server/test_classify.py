@@ -1,5 +1,7 @@
 """Classifiers and rerankers of the models' file, over HTTP."""
 
+import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -124,3 +126,28 @@ def test_what_is_wrong_is_refused_with_its_line(
         assert said in refused.json()["error"]["message"]
         body = {"model": "writer", "messages": [{"role": "user", "content": "still here"}]}
         assert http.post("/v1/chat/completions", json=body).status_code == 200
+
+
+def test_a_broken_tokenizer_is_refused_and_keys_are_still_followed(
+    folder: Path, intent: EncoderCheckpoint, tmp_path: Path
+) -> None:
+    """The tokenizers raise an Exception of no further type."""
+    torn = shutil.copytree(intent.folder, folder / "torn")
+    text = (torn / "tokenizer.json").read_text()
+    (torn / "tokenizer.json").write_text(text[: len(text) // 2])
+    keys, path = tmp_path / "keys.yaml", written(folder)
+    keys.write_text(yaml.safe_dump({"keys": [{"name": "old", "key": "old-key", "scopes": ["admin"]}]}))
+    settings = Settings(backend="echo", data=folder / "data", config=path, keys_file=keys, threads=1)
+    with serving(settings) as url, httpx.Client(base_url=url, timeout=60) as http:
+        written(folder, classifiers=[{"id": "routes", "model": "torn"}])
+        refused = http.post("/admin/reload", headers={"authorization": "Bearer old-key"})
+        assert refused.status_code == 400, refused.text
+        assert "routes cannot be loaded" in refused.json()["error"]["message"]
+        time.sleep(0.5)  # the watcher has stumbled over the file by now
+        keys.write_text(yaml.safe_dump({"keys": [{"name": "new", "key": "new-key"}]}))
+        for _ in range(200):
+            asked = http.get("/v1/models", headers={"authorization": "Bearer old-key"})
+            if asked.status_code == 401:
+                break
+            time.sleep(0.05)
+        assert asked.status_code == 401
