@@ -48,6 +48,7 @@ class LiveSettings:
             try:
                 self._use(self._source.read())
             except (LlmServerError, ValueError) as error:
+                self._source.put(self._values)
                 self.refused = _told(error)
                 raise
             self.refused = None

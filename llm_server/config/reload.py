@@ -67,8 +67,8 @@ class Reloader:
 
     def __init__(self, settings: Settings, catalog: Catalog, observer: Observer, progress: Progress) -> None:
         self._settings, self._catalog = settings, catalog
-        self._followed, self._stale = settings, False
-        """The settings of what is served, and whether others wait to be followed."""
+        self._stale = False
+        """Whether the settings wait to be followed."""
         self._observer, self._progress = observer, progress
         self._lock = threading.Lock()
         self._live: dict[str, Live] = {}
@@ -81,7 +81,7 @@ class Reloader:
         self._closed = False
 
     def use(self, settings: Settings) -> None:
-        """Follow these at the next `load`; where that is refused, those of before stay."""
+        """Follow these at the next `load`; where that is refused, at the one after."""
         with self._lock:
             self._settings, self._stale = settings, True
 
@@ -92,20 +92,16 @@ class Reloader:
         or another LlmServerError: everything is as it was.
         """
         with self._lock:
-            unless_seen = unless_seen and not self._stale
             try:
                 raw = None if self._settings.config is None else read_file(self._settings.config)
-                if self._closed or (unless_seen and raw == self._seen):
+                if self._closed or (unless_seen and not self._stale and raw == self._seen):
                     return Change(unchanged=[*self._live, *self._upstreams])
                 self._seen = raw
                 change = self._follow(read_config(self._settings, raw))
             except LlmServerError as error:
-                self._settings, self._refusal = self._followed, Refusal(error, time.time())
+                self._refusal = Refusal(error, time.time())
                 raise
-            finally:
-                self._stale = False
-            self._followed = self._settings
-            self._refusal, self._loaded_at = None, time.time()
+            self._stale, self._refusal, self._loaded_at = False, None, time.time()
             return change
 
     def card(self) -> dict[str, Any]:

@@ -29,10 +29,10 @@ class SettingsSource:
         before = self._from_file
         try:
             file = self._environment.get(VARIABLE)
-            self._put(_lines(Path(file)) if file else {})
+            self.put(_lines(Path(file)) if file else {})
             return load_settings(**self._options)
         except ValueError:
-            self._put(before)
+            self.put(before)
             raise
 
     @property
@@ -42,9 +42,10 @@ class SettingsSource:
 
     def forget(self) -> None:
         """Take out of the environment what the file has put there."""
-        self._put({})
+        self.put({})
 
-    def _put(self, values: dict[str, str]) -> None:
+    def put(self, values: Mapping[str, str]) -> None:
+        """Set what a file says, instead of what it said before."""
         values = {name: value for name, value in values.items() if name not in self._started_with}
         for name in self._from_file.keys() - values.keys():
             self._environment.pop(name, None)

@@ -1,5 +1,6 @@
 """The file LLM_ENV_FILE: what is edited in it is in force, or waits for a restart and says so."""
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import yaml
 
 from llm_server.app import create_app
 from llm_server.config.source import SettingsSource
+from llm_server.errors import PreparationFailed
 from tests.llm_server.config.conftest import replace_file
 from tests.llm_server.processes import process
 
@@ -146,5 +148,54 @@ def test_a_change_of_the_key_of_another_server_is_followed(
     assert key() == "two", "without a key the edit is refused, and what is in force stays"
     app.state.catalog.close()
     app.state.reloader.close()
+    app.state.responses.close()
+    source.forget()
+
+
+def test_an_edit_that_meets_a_broken_file_of_models_is_followed_once_that_is_mended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    env, file = tmp_path / "env", tmp_path / "models.yaml"
+    good = yaml.safe_dump({"models": [{"id": "a", "engine": "echo"}], "embeddings": False})
+    file.write_text(good)
+    env.write_text("LLM_SLOTS=1\n")
+    monkeypatch.setenv("LLM_ENV_FILE", str(env))
+    monkeypatch.setenv("LLM_CONFIG", str(file))
+    monkeypatch.setenv("LLM_DATA", str(tmp_path / "data"))
+    source = SettingsSource({"backend": "echo"})
+    app = create_app(source.read(), source=source)
+    app.state.reloader.load()
+    file.write_text("models: [")
+    env.write_text("LLM_SLOTS=3\n")
+    app.state.follow(unless_seen=True)
+    assert app.state.reloader.card()["refused"] is not None
+    file.write_text(good)
+    app.state.follow(unless_seen=True)
+    card = app.state.reloader.card()
+    assert (card["refused"], card["models"][0]["slots"]) == (None, 3)
+    app.state.catalog.close()
+    app.state.reloader.close()
+    app.state.responses.close()
+    source.forget()
+
+
+def test_an_edit_that_the_keys_refuse_leaves_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    env, keys = tmp_path / "env", tmp_path / "keys.yaml"
+    keys.write_text("keys: [{name: a, key: key-of-a}]")
+    env.write_text("KEY_OF_FAR=one\n")
+    for name, value in {"ENV_FILE": env, "KEYS_FILE": keys, "DATA": tmp_path / "data"}.items():
+        monkeypatch.setenv(f"LLM_{name}", str(value))
+    source = SettingsSource({"backend": "echo"})
+    app = create_app(source.read(), source=source)
+    env.write_text("KEY_OF_FAR=two\nLLM_SLOTS=3\n")
+    keys.write_text("keys: [")
+    with pytest.raises(PreparationFailed):
+        app.state.live.follow()
+    assert (os.environ["KEY_OF_FAR"], "LLM_SLOTS" in os.environ) == ("one", False)
+    keys.write_text("keys: [{name: a, key: key-of-a}]")
+    app.state.live.follow()
+    assert os.environ["KEY_OF_FAR"] == "two"
     app.state.responses.close()
     source.forget()
