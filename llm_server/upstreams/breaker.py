@@ -53,7 +53,7 @@ class Breaker:
 
     def succeeded(self) -> None:
         """The server has answered."""
-        self._failures, self._opened_at, self._probing = 0, None, False
+        self._failures, self._opened_at, self._probing, self._found_down = 0, None, False, 0
 
     def failed(self, *, reached: bool = True) -> None:
         """It has not; `reached`: it was there."""

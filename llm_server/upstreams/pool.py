@@ -15,6 +15,7 @@ TRY_AGAIN = frozenset({429, 502, 503, 504})
 """The server did not begin: another one may."""
 CONNECT_SECONDS = 5.0
 PROBE_SECONDS = 5.0
+UNREACHED = (httpx.ConnectError, httpx.ConnectTimeout)
 BACKOFF_SECONDS = 0.1
 """Before the same server is asked again; doubles each time."""
 
@@ -40,7 +41,7 @@ class Server:
         self.outcomes: Counter[str] = Counter()
         """Answers by status, and failures by kind."""
         self.probes: Counter[str] = Counter()
-        """Looks at it, `up` and `down`."""
+        """Looks at it: `up`, `down` and `unclear`."""
         self.probe_at = 0.0
         """When it is looked at next, by the loop's clock."""
 
@@ -56,6 +57,8 @@ class Pool:
         self.servers = [Server(spec) for spec in specs]
         self._retries = retries
         self._client = httpx.AsyncClient(timeout=httpx.Timeout(timeout_s, connect=CONNECT_SECONDS))
+        self._looks = httpx.AsyncClient(timeout=PROBE_SECONDS)
+        """Of its own: a look never waits behind streams for a connection."""
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def open(self, path: str, body: dict[str, Any]) -> httpx.Response:
@@ -76,7 +79,7 @@ class Pool:
             tried.append(server)
             try:
                 response = await self._send(server, path, body)
-            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            except UNREACHED as error:
                 failure = f"{type(error).__name__}: {error}"
                 continue
             more = attempt < self._retries and self._choose(tried) is not None
@@ -96,9 +99,9 @@ class Pool:
         try:
             response = await self._client.send(request, stream=True)
         except httpx.TransportError as error:
-            server.breaker.failed(reached=not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout))
+            server.breaker.failed(reached=not isinstance(error, UNREACHED))
             server.outcomes[type(error).__name__] += 1
-            if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+            if isinstance(error, UNREACHED):
                 raise
             # It may have computed already: a second server would compute, and cost, once more.
             raise UpstreamFailed(f"The server broke off: {type(error).__name__}.") from error
@@ -112,18 +115,27 @@ class Pool:
         return response
 
     async def probe(self, server: Server) -> None:
-        """Ask for its models: whatever it says, it is up, unless it says that it is broken."""
+        """Ask for its models. It is down where nobody is there or it says 503; another failure, or no answer
+        in time, says nothing: a busy server may have no time for a look, or no list.
+        """
         self._loop = asyncio.get_running_loop()
+        found = "unclear"
         try:
             # The list itself may have megabytes, and nobody reads it here.
-            async with self._client.stream(
-                "GET", f"{server.spec.url}/models", headers=_headers(server.spec), timeout=PROBE_SECONDS
+            async with self._looks.stream(
+                "GET", f"{server.spec.url}/models", headers=_headers(server.spec)
             ) as answer:
-                up = answer.status_code < 500 or answer.status_code == 501
+                if answer.status_code < 500 or answer.status_code == 501:
+                    found = "up"
+                elif answer.status_code == 503:
+                    found = "down"
+        except UNREACHED:
+            found = "down"
         except httpx.HTTPError:
-            up = False
-        server.probes["up" if up else "down"] += 1
-        (server.breaker.found_up if up else server.breaker.found_down)()
+            pass
+        server.probes[found] += 1
+        if found != "unclear":
+            (server.breaker.found_up if found == "up" else server.breaker.found_down)()
 
     def _choose(self, tried: list[Server]) -> Server | None:
         """One that was not tried, by weight; else one that was."""
@@ -135,7 +147,8 @@ class Pool:
     def close(self) -> None:
         """Close the connections. Not on the loop's own thread."""
         if self._loop is not None and self._loop.is_running():
-            asyncio.run_coroutine_threadsafe(self._client.aclose(), self._loop).result()
+            for client in (self._client, self._looks):
+                asyncio.run_coroutine_threadsafe(client.aclose(), self._loop).result()
 
 
 def _headers(spec: ServerSpec) -> dict[str, str]:

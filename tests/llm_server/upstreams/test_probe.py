@@ -1,5 +1,6 @@
 """Servers are looked at whether anybody asks for their models or not."""
 
+import asyncio
 import socket
 import threading
 import time
@@ -8,9 +9,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import httpx
+import pytest
 import uvicorn
 
 from llm_server.upstreams.breaker import Breaker
+from llm_server.upstreams.pool import Pool, ServerSpec
 from tests.llm_server.upstreams.scripted import Scripted, scripted
 from tests.llm_server.upstreams.test_forward import far, states, wait_for
 
@@ -43,6 +46,37 @@ def test_a_look_says_nothing_of_a_server_that_fails_requests() -> None:
     unreached.failed(reached=False)
     unreached.found_up()
     assert unreached.state == "closed"
+
+
+def test_an_answer_between_two_looks_counts() -> None:
+    breaker = Breaker()
+    breaker.found_down()
+    breaker.succeeded()
+    breaker.found_down()
+    assert breaker.state == "closed"
+
+
+async def test_a_server_full_of_streams_is_found_up() -> None:
+    """With as many streams open as there are connections."""
+    with scripted(endless=True) as app:
+        pool = Pool((ServerSpec(app.url, "m"),), retries=0, timeout_s=30)
+        (server,) = pool.servers
+        streams = await asyncio.gather(*(pool.open("chat/completions", {}) for _ in range(100)))
+        await pool.probe(server)
+        await pool.probe(server)
+        assert (server.breaker.state, server.probes) == ("closed", {"up": 2})
+        await asyncio.gather(*(stream.aclose() for stream in streams))
+        await asyncio.to_thread(pool.close)
+
+
+@pytest.mark.parametrize(("status", "state"), [(500, "closed"), (503, "open"), (404, "closed")])
+async def test_a_server_without_a_list_is_not_down(status: int, state: str) -> None:
+    with scripted(status=status) as app:
+        pool = Pool((ServerSpec(app.url, "m"),), retries=0, timeout_s=30)
+        for _ in range(2):
+            await pool.probe(pool.servers[0])
+        assert pool.servers[0].breaker.state == state
+        await asyncio.to_thread(pool.close)
 
 
 @contextmanager
