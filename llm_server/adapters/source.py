@@ -32,26 +32,20 @@ class Source:
 def read_source(path: Path, sha256: str | None = None) -> Source:
     """Find out what is there and hash it.
 
-    AdapterRefused: not_found, unsafe_format, unknown_format, too_large, bad_config, checksum_mismatch.
+    AdapterRefused: not_found, unreadable, unsafe_format, unknown_format, too_large, bad_config,
+    checksum_mismatch.
 
     `sha256` (hex, with or without the prefix) is the hash that the caller expects, of the weight file or of
     the whole adapter.
     """
     path = _expanded(path)
-    if path.is_dir():
-        source, weights = _peft(path)
-    elif path.is_file() and path.suffix in FILES:
-        _refuse_large(path)
-        digest = file_sha256(path)
-        source, weights = Source(FILES[path.suffix], path, f"sha256:{digest}", path.stat().st_size), digest
-    elif path.exists():
+    try:
+        source, weights = _found(path)
+    except OSError as error:
+        # For one: its folder may be looked into and the file may not be read.
         raise AdapterRefused(
-            f"{path} is no PEFT folder, .gguf file or bank (.safetensors).",
-            param="source",
-            code="unknown_format",
-        )
-    else:
-        raise AdapterRefused(f"There is nothing at {path}.", param="source", code="not_found")
+            f"{path} cannot be read: {error.strerror}.", param="source", code="unreadable"
+        ) from error
     wanted = (sha256 or "").removeprefix("sha256:").lower()
     if wanted and wanted not in (weights, source.digest.removeprefix("sha256:")):
         raise AdapterRefused(
@@ -60,6 +54,23 @@ def read_source(path: Path, sha256: str | None = None) -> Source:
             code="checksum_mismatch",
         )
     return source
+
+
+def _found(path: Path) -> tuple[Source, str]:
+    """What is there, and the hash of its weight file. OSError, AdapterRefused."""
+    if path.is_dir():
+        return _peft(path)
+    if path.is_file() and path.suffix in FILES:
+        _refuse_large(path)
+        digest = file_sha256(path)
+        return Source(FILES[path.suffix], path, f"sha256:{digest}", path.stat().st_size), digest
+    if path.exists():
+        raise AdapterRefused(
+            f"{path} is no PEFT folder, .gguf file or bank (.safetensors).",
+            param="source",
+            code="unknown_format",
+        )
+    raise AdapterRefused(f"There is nothing at {path}.", param="source", code="not_found")
 
 
 def _expanded(path: Path) -> Path:

@@ -35,12 +35,15 @@ def make_folder(folder: Path) -> None:
 
 
 def adapters_in(folder: Path) -> dict[str, Path]:
-    """Name to path."""
+    """Name to path. What cannot be looked into, as `lost+found`, is no adapter."""
     found = {}
     for path in sorted(folder.iterdir()):
-        whole = path.is_dir() and (path / CONFIG).is_file() and (path / WEIGHTS).is_file()
-        if not path.name.startswith(".") and (whole or (path.is_file() and path.suffix in FILES)):
-            found[path.stem if path.is_file() else path.name] = path
+        if path.name.startswith("."):
+            continue
+        with contextlib.suppress(OSError):
+            whole = path.is_dir() and (path / CONFIG).is_file() and (path / WEIGHTS).is_file()
+            if whole or (path.is_file() and path.suffix in FILES):
+                found[path.stem if path.is_file() else path.name] = path
     return found
 
 

@@ -18,7 +18,7 @@ from llm_server.adapters.versions import State
 from llm_server.adapters.watch import make_folder, watch
 from llm_server.app import create_app
 from llm_server.engine.sequence import Failed
-from llm_server.errors import BadRequest, Conflict, NotFound, PreparationFailed, Unavailable
+from llm_server.errors import AdapterRefused, BadRequest, Conflict, NotFound, PreparationFailed, Unavailable
 from llm_server.settings import Settings
 from tests.llm_server.adapters.conftest import Rig
 from tests.llm_server.adapters.making import make_adapter
@@ -222,6 +222,25 @@ async def test_a_watched_folder_is_followed(rig: Rig) -> None:
     await eventually(lambda: rig.manager.store.names() == ["late"])
     stop.set()
     await watching
+
+
+async def test_an_unreadable_entry_stops_neither_the_folder_nor_its_watcher(rig: Rig) -> None:
+    """What cannot be looked at, and what cannot be read: reading the memory at 0 is an error for anybody."""
+    folder = rig.folder / "watched"
+    folder.mkdir()
+    (folder / "astray").symlink_to("x" * 300)
+    (folder / ".hidden").symlink_to("x" * 300)
+    (folder / "memory.gguf").symlink_to("/proc/self/mem")
+    make_adapter(folder / "zoe", 1)
+    stop = asyncio.Event()
+    watching = asyncio.ensure_future(watch(folder, lambda: rig.manager, stop))
+    await eventually(lambda: rig.manager.store.names() == ["zoe"])
+    assert not watching.done()
+    stop.set()
+    await watching
+    with pytest.raises(AdapterRefused, match="cannot be read") as refused:
+        rig.manager.load("memory", folder / "memory.gguf")
+    assert refused.value.code == "unreadable"
 
 
 async def test_a_watched_folder_may_be_gone_for_a_while(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
