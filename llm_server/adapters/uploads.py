@@ -9,7 +9,7 @@ import shutil
 import tarfile
 import threading
 import zlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from lzma import LZMAError
 from pathlib import Path, PurePosixPath
@@ -35,16 +35,17 @@ class Uploads:
         self._lock = threading.Lock()
         self._arriving: set[Path] = set()
 
-    def take(self, name: str, files: Sequence[File], needed: Collection[str]) -> Path:
+    def take(self, name: str, files: Sequence[File], needed: Callable[[], Collection[str]]) -> Path:
         """Where the adapter lies now, for `AdapterManager.load`; call `settled` when that has begun.
 
-        `needed`: sources of versions that are known. AdapterRefused: unknown_format, unsafe_path, too_large;
-        Conflict (uploads_full) where there is no room.
+        `needed` tells the sources of versions that are known, in one step with the removal of others.
+        AdapterRefused: unknown_format, unsafe_path, too_large, bad_archive; Conflict (uploads_full) where
+        there is no room.
         """
         place = self._folder / f"{name}-{secrets.token_hex(6)}"
         with self._lock:
             self._arriving.add(place)
-            self._sweep(needed)
+            self._sweep(needed())
         try:
             place.mkdir(parents=True)
             found = _written(place, files, self._one)

@@ -1,6 +1,7 @@
 """POST /v1/adapters/upload: an adapter for who has no access to the server's disk."""
 
 import asyncio
+from functools import partial
 
 from fastapi import APIRouter, Request
 from fastapi.exceptions import RequestValidationError
@@ -32,7 +33,7 @@ async def upload(request: Request, wait: bool = False) -> Response:
         model, manager = adaptable(request, body.base)
         permit_adapter(request, model, body.name)
         given = [(part.filename or "", part.file) for part in files]
-        path = await asyncio.to_thread(uploads.take, body.name, given, _needed(request))
+        path = await asyncio.to_thread(uploads.take, body.name, given, partial(_needed, request))
     try:
         return await begun(model, manager, body, path, wait)
     finally:

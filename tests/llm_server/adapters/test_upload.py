@@ -2,6 +2,7 @@
 
 import io
 import tarfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from llm_server.adapters.uploads import Uploads
 from llm_server.settings import Settings
 from tests.llm_server.adapters.making import CONFIG, WEIGHTS, edit_config, make_adapter
 from tests.llm_server.conftest import ADMIN, USER, serving
@@ -173,3 +175,28 @@ def test_it_takes_an_admin_key_and_a_name(url: str, admin: httpx.Client) -> None
     assert (nameless.status_code, nameless.json()["error"]["param"]) == (400, "name")
     evil = send(admin, "../../evil", ("a.tar", b"x"))
     assert (evil.status_code, evil.json()["error"]["param"]) == (400, "name")
+
+
+def test_an_upload_that_becomes_known_while_another_one_comes_stays(tmp_path: Path) -> None:
+    """What is needed is asked for in one step with what is still arriving."""
+    uploads = Uploads(tmp_path / "uploads", 1 << 20, 1 << 20)
+    known: set[str] = set()
+
+    def file() -> list[tuple[str, io.BytesIO]]:
+        return [("a.gguf", io.BytesIO(b"x"))]
+
+    first = uploads.take("first", file(), lambda: known)
+    settling = threading.Thread(target=uploads.settled, args=(first,))
+
+    def needed() -> set[str]:
+        before = set(known)
+        known.add(str(first))
+        settling.start()
+        settling.join(0.5)
+        return before
+
+    uploads.take("second", file(), needed)
+    settling.join()
+    assert first.exists()
+    third = uploads.take("third", file(), lambda: known)
+    assert (first.exists(), third.exists()) == (True, True)
