@@ -4,6 +4,7 @@ Whatever an archive calls its members, they are written under the names that an 
 at all: no path of a client is ever used as one.
 """
 
+import gzip
 import secrets
 import shutil
 import tarfile
@@ -11,9 +12,8 @@ import threading
 import zlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
-from lzma import LZMAError
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, cast
 
 from llm_server.adapters.source import CONFIG, WEIGHTS
 from llm_server.errors import AdapterRefused, Conflict
@@ -21,6 +21,11 @@ from llm_server.errors import AdapterRefused, Conflict
 FILES = frozenset({CONFIG, WEIGHTS})
 ARCHIVES = (".tar", ".tar.gz", ".tgz")
 MAX_MEMBERS = 256
+MAX_HEADERS = 1 << 20
+"""Bytes of an archive that are no content. The names and attributes of a member are read whole, and a few
+kilobytes of gzip can hold gigabytes of them.
+"""
+GZIP = b"\x1f\x8b"
 PIECE = 1 << 20
 File = tuple[str, IO[bytes]]
 """The name that a client gives a file, and the file."""
@@ -100,7 +105,10 @@ def _written(place: Path, files: Sequence[File], bound: int) -> Path:
 def _unpack(archive: IO[bytes], place: Path, bound: int) -> None:
     """The two files of a PEFT folder; a model card or a tokenizer beside them is left out."""
     try:
-        with tarfile.open(fileobj=archive, mode="r:*") as tar:
+        packed = archive.read(len(GZIP)) == GZIP
+        archive.seek(0)
+        metered = _Metered(gzip.GzipFile(fileobj=archive) if packed else archive)
+        with tarfile.open(fileobj=cast(IO[bytes], metered), mode="r:") as tar:
             left = bound
             for member in _members(tar, bound):
                 name = PurePosixPath(member.name).name
@@ -109,11 +117,35 @@ def _unpack(archive: IO[bytes], place: Path, bound: int) -> None:
                     continue
                 if (place / name).exists():
                     raise AdapterRefused(f"{name} is in the archive twice.", param="file", code="bad_archive")
+                metered.left += member.size
                 left -= _copy(source, place / name, left)
-    except (tarfile.TarError, EOFError, OSError, zlib.error, LZMAError, ValueError) as error:
+    except (tarfile.TarError, EOFError, OSError, zlib.error, ValueError, RecursionError) as error:
         why = str(error).partition("\n")[0].rstrip(":")
         told = f"The archive cannot be read: {why}."
         raise AdapterRefused(told, param="file", code="bad_archive") from error
+
+
+class _Metered:
+    """A file of which no more is read than it is allowed."""
+
+    def __init__(self, file: IO[bytes] | gzip.GzipFile) -> None:
+        self._file = file
+        self.left = MAX_HEADERS
+
+    def read(self, size: int) -> bytes:
+        """ReadError where that is more than is left, or everything."""
+        if not 0 <= size <= self.left:
+            raise tarfile.ReadError(f"its headers have more than {MAX_HEADERS >> 20} MB")
+        self.left -= size
+        return self._file.read(size)
+
+    def seek(self, position: int) -> int:
+        """As of files."""
+        return self._file.seek(position)
+
+    def tell(self) -> int:
+        """As of files."""
+        return self._file.tell()
 
 
 def _members(tar: tarfile.TarFile, bound: int) -> Iterator[tarfile.TarInfo]:

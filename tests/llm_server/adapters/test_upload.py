@@ -1,8 +1,10 @@
 """Adapters that are sent, by who has no access to the server's disk."""
 
+import gzip
 import io
 import tarfile
 import threading
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import httpx
 import pytest
 
 from llm_server.adapters.uploads import Uploads
+from llm_server.errors import AdapterRefused
 from llm_server.settings import Settings
 from tests.llm_server.adapters.making import CONFIG, WEIGHTS, edit_config, make_adapter
 from tests.llm_server.conftest import ADMIN, USER, serving
@@ -148,6 +151,41 @@ def test_sizes_are_bounded_packed_and_unpacked(admin: httpx.Client) -> None:
     assert len(bomb) < 1 << 20
     refused = send(admin, "bomb", ("a.tar.gz", bomb))
     assert (refused.status_code, refused.json()["error"]["code"]) == (422, "too_large")
+
+
+def header(kind: bytes, size: int) -> bytes:
+    info = tarfile.TarInfo("x")
+    info.type, info.size = kind, size
+    return info.tobuf(tarfile.GNU_FORMAT)
+
+
+HUGE = 64 << 20
+EMPTY = b"\0" * 512
+
+
+@pytest.mark.parametrize(
+    ("start", "piece", "times"),
+    [
+        (header(tarfile.XHDTYPE, HUGE), EMPTY, HUGE // 512),
+        (header(tarfile.XGLTYPE, HUGE), EMPTY, HUGE // 512),
+        (header(tarfile.GNUTYPE_LONGNAME, HUGE), b"x" * 512, HUGE // 512),
+        (header(tarfile.XHDTYPE, -512), EMPTY, HUGE // 512),
+        (b"", header(tarfile.GNUTYPE_LONGNAME, 1) + EMPTY, 900),
+        (b"", header(tarfile.GNUTYPE_LONGLINK, 1) + EMPTY, HUGE // 1024),
+    ],
+    ids=["pax", "global pax", "long name", "negative", "chain", "long chain"],
+)
+def test_headers_take_no_memory(tmp_path: Path, start: bytes, piece: bytes, times: int) -> None:
+    """They are read whole; packed, gigabytes of them are small."""
+    bomb = io.BytesIO(gzip.compress(start + piece * times, 1))
+    uploads = Uploads(tmp_path, 1 << 30, 1 << 30)
+    tracemalloc.start()
+    with pytest.raises(AdapterRefused) as refused:
+        uploads.take("a", [("a.tgz", bomb)], set)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (refused.value.code, peak < 16 << 20) == ("bad_archive", True), peak
+    assert not list(tmp_path.iterdir())
 
 
 def test_all_uploads_together_are_bounded_and_unused_ones_go(
