@@ -185,9 +185,7 @@ def _remedy(recipe: Trainable, load: Load, machine: Machine) -> str:
     elif hasattr(recipe, "quantisation") and held(recipe) != AUTO:
         ways.append("let the base be held in fewer bits (`quantisation: auto`)")
     elif hasattr(recipe, "quantisation") and not machine.quantised:
-        ways.append(
-            "get bitsandbytes to run (python -m pip install bitsandbytes) for a base in four bits"
-        )
+        ways.append("get bitsandbytes to run (python -m pip install bitsandbytes) for a base in four bits")
     if recipe.train.precision != AUTO:
         ways.append("let the batch be divided (`train.precision: auto`)")
     return ", ".join(ways) + ", take a smaller base, or free memory."

@@ -107,7 +107,7 @@ def _unpack(archive: IO[bytes], place: Path, bound: int) -> None:
     try:
         packed = archive.read(len(GZIP)) == GZIP
         archive.seek(0)
-        metered = _Metered(gzip.GzipFile(fileobj=archive) if packed else archive)
+        metered = _Metered(gzip.GzipFile(fileobj=archive, mode="rb") if packed else archive)
         with tarfile.open(fileobj=cast(IO[bytes], metered), mode="r:") as tar:
             left = bound
             for member in _members(tar, bound):

@@ -89,7 +89,7 @@ async def test_adapters_that_do_not_fit_are_refused(url: str, tmp_path: Path) ->
     async with httpx.AsyncClient(
         base_url=url, headers={"Authorization": f"Bearer {ADMIN}"}, timeout=60
     ) as admin:
-        for path, code in ((folder, "no_effect"), (tmp_path / "lora.gguf", "not_convertible")):
+        for path, code in ((folder, "no_effect"), (tmp_path / "lora.gguf", "truncated")):
             body = {"name": "bad", "source": {"path": str(path)}}
             answer = await admin.post("/v1/adapters", params={"wait": "true"}, json=body)
             assert (answer.status_code, answer.json()["error"]["code"]) == (422, code)
