@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from rlhf.errors import BadRecords
-from rlhf.records import RARE, PreferenceRow, Trace, read_jsonl, scan_jsonl, write_jsonl
+from rlhf.records import RARE, STARS, PreferenceRow, Trace, read_jsonl, scan_jsonl, write_jsonl
 from tests.rlhf.rows import plain, row
 
 GOOD = json.dumps(plain("Is it open?"))
@@ -53,7 +53,7 @@ def test_rows_come_back_as_they_were_written(tmp_path: Path) -> None:
     write_jsonl(tmp_path / "rows.jsonl", [full, row("Second?")])
     assert read_jsonl(tmp_path / "rows.jsonl") == [full, row("Second?")]
     first = json.loads((tmp_path / "rows.jsonl").read_text().split("\n")[0])
-    assert list(first) == [name for name in PreferenceRow.model_fields if name not in RARE]
+    assert list(first) == [name for name in PreferenceRow.model_fields if name not in (*RARE, *STARS)]
     assert first["at"] == "2026-11-21T08:00:00Z"
     assert first["chosen"][0] == {"role": "assistant", "content": None, "tool_calls": [call]}
     assert first["prompt"][0] == {"role": "system", "content": "Be brief."}

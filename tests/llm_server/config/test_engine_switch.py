@@ -12,7 +12,7 @@ from tests.llm_server.config.test_carry import cards, load, text_of
 from tests.llm_server.config.test_reload import entry, wait_for
 from tests.llm_server.onnx_models import prepared
 
-NAMES = ("switched", "peft", "lora")
+NAMES = ("moved", "peft", "lora")
 
 
 def gguf_lora(models: Path, folder: Path, seed: int) -> Path:
@@ -26,7 +26,7 @@ def gguf_lora(models: Path, folder: Path, seed: int) -> Path:
 
 def kept(models: Path) -> list[str]:
     """Copies of sources."""
-    return sorted(path.name for path in (models / "adapters" / "switched--tiny.sources").glob("*"))
+    return sorted(path.name for path in (models / "adapters" / "moved--tiny.sources").glob("*"))
 
 
 def test_adapters_outlive_their_sources_and_their_engine(
@@ -34,7 +34,7 @@ def test_adapters_outlive_their_sources_and_their_engine(
 ) -> None:
     """A PEFT folder and a GGUF LoRA, both gone after they were loaded."""
     prepared(models, "fp32")
-    llama, onnx = (entry(models, engine, id="switched") for engine in ("llama_cpp", "onnx"))
+    llama, onnx = (entry(models, engine, id="moved") for engine in ("llama_cpp", "onnx"))
     with open_server(llama, data=models, adapter_folders=str(tmp_path)) as server:
         peft, lora = make_adapter(tmp_path / "peft", 21), gguf_lora(models, tmp_path, 22)
         ids = [load(server, "peft", peft), load(server, "lora", lora)]
