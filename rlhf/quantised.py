@@ -75,7 +75,7 @@ def train_in_single(model: Any) -> None:
 
 def _config(how: str, dtype: torch.dtype) -> Any:
     if how == "int8":
-        return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=WHOLE)  # type: ignore[no-untyped-call]
+        return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=WHOLE)  # type: ignore[no-untyped-call]  # as below
     return BitsAndBytesConfig(  # type: ignore[no-untyped-call]  # transformers' own
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",

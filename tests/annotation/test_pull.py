@@ -87,7 +87,7 @@ def test_rows_are_byte_for_byte_those_of_the_same_judgements(
     for task, choice, correction, more in zip(tasks, choices, corrections, given, strict=False):
         own = Judgement(
             task_id=task.task_id,
-            choice=choice,  # type: ignore[arg-type]
+            choice=choice,  # type: ignore[arg-type]  # one of the four
             correction=correction,
             annotator="somebody",
             at=pulled[task.task_id].at,
